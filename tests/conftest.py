@@ -1,0 +1,87 @@
+"""The environments that the tests share, one of each a session."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from support import staged
+from temporalio.testing import WorkflowEnvironment
+
+import activities
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment() -> Iterator[None]:
+    """Keep the Temporal settings of the person who runs the tests out of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
+            patch.delenv(name)
+        patch.setenv("TEMPORAL_CONFIG_FILE", os.devnull)
+        yield
+
+
+@pytest.fixture
+def _no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the activities of this process take no time."""
+    monkeypatch.setattr(activities, "SIMULATED_LATENCY_SECONDS", 0)
+
+
+@pytest.fixture
+async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """Provide an SDK test server of one's own: its clock jumps by years when all is done."""
+    server = shutil.which("temporal-test-server")
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=server
+    ) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
+    """Provide a dev server for tests whose workers run in this process."""
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=shutil.which("temporal"), dev_server_log_level="never"
+    ) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+async def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[str, asyncio.Task[None]]]:
+    """Run all scenarios of the session, several at a time, each with a server of its own."""
+    at_once = asyncio.Semaphore(8)
+
+    async def run(scenario: object, folder: Path) -> None:
+        assert callable(scenario)
+        async with at_once, staged(folder) as stage:
+            await scenario(stage)
+
+    tasks = {}
+    for item in request.session.items:
+        scenario = getattr(getattr(item, "function", None), "scenario", None)
+        if scenario:
+            folder = tmp_path_factory.mktemp(item.name)
+            tasks[item.nodeid] = asyncio.create_task(run(scenario, folder))
+    yield tasks
+    for task in tasks.values():
+        task.cancel()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+_status = 0
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Keep the exit status for the end."""
+    global _status
+    _status = exitstatus
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Leave without the interpreter's shutdown, as the scripts do (see ``shared.run``)."""
+    os._exit(_status)

@@ -1,0 +1,314 @@
+"""What the tests share: the sample's scripts as processes, a dev server and the real CLI."""
+
+import asyncio
+import functools
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle
+
+from activities import deliver_order, process_payment, reserve_inventory
+from shared import TASK_QUEUE, Order
+from workflow import OrderFulfillment
+
+ROOT = Path(__file__).parent.parent
+MODULES = ("activities.py", "workflow.py", "worker.py", "starter.py", "shared.py")
+ACTIVITIES = [process_payment, reserve_inventory, deliver_order]
+
+READY = "Worker ready"
+WAITING = "waiting until"
+
+
+def an_order(order_id: str = "order-1", **changes: Any) -> Order:
+    """Return an order that can be fulfilled, but for the changes."""
+    fields = {"item": "Temporal mug", "quantity": 2, "price_cents": 1_999, "cc_expiry": "12/99"}
+    return Order(**{"order_id": order_id, **fields, **changes})
+
+
+def clean_environment(**additions: str) -> dict[str, str]:
+    """Return this environment without the person's Temporal settings and Python switches."""
+    dropped = ("TEMPORAL_", "PYTHON", "VIRTUAL_ENV", "UV_PROJECT")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    return {**kept, "TEMPORAL_CONFIG_FILE": os.devnull, **additions}
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def until(
+    condition: Callable[[], Awaitable[Any]] | Callable[[], Any], within: float, what: str
+) -> Any:
+    """Return the first true value of a condition, or fail when it stays false for too long."""
+    deadline = time.monotonic() + within
+    while True:
+        value = condition()
+        if isinstance(value, Awaitable):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        await asyncio.sleep(0.05)
+
+
+@dataclass
+class Process:
+    """A running program and what it has written so far."""
+
+    process: asyncio.subprocess.Process
+    stdout_file: Path
+    stderr_file: Path
+
+    @property
+    def stdout(self) -> str:
+        """Everything on its standard output so far."""
+        return self.stdout_file.read_text()
+
+    @property
+    def stderr(self) -> str:
+        """Everything on its standard error so far."""
+        return self.stderr_file.read_text()
+
+    @property
+    def output(self) -> str:
+        """Both, for messages and searches."""
+        return self.stdout + self.stderr
+
+    async def shows(self, pattern: str, within: float = 30, times: int = 1) -> re.Match[str]:
+        """Wait until its output has so many matches of a pattern; return the last of them."""
+
+        def matches() -> list[re.Match[str]] | None:
+            found = list(re.finditer(pattern, self.output))
+            if len(found) < times:
+                assert self.process.returncode is None, f"ended without {pattern!r}: {self.output}"
+                return None
+            return found
+
+        try:
+            found: list[re.Match[str]] = await until(matches, within, f"{times} x {pattern!r}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output}") from None
+        return found[times - 1]
+
+    async def ends(self, within: float = 30) -> int:
+        """Wait for its end and return its exit status."""
+        try:
+            return await asyncio.wait_for(self.process.wait(), within)
+        except TimeoutError:
+            raise AssertionError(f"still runs after {within} s: {self.output}") from None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it and to what it started, as a terminal's Ctrl-C does."""
+        os.killpg(self.process.pid, number)
+
+    async def kill(self) -> None:
+        """End it as a power failure would, if it still runs."""
+        if self.process.returncode is None:
+            self.send(signal.SIGKILL)
+            await self.process.wait()
+
+
+@dataclass
+class History:
+    """What the event history of one order says."""
+
+    events: Counter[str]
+    scheduled: Counter[str]
+    completed: Counter[str]
+    times: dict[str, float]
+    failed_task_messages: list[str]
+    signals_before_delivery: int
+
+    @property
+    def total(self) -> int:
+        """The number of events."""
+        return self.events.total()
+
+
+async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
+    """Fetch and count the event history of an order."""
+    names: dict[int, str] = {}
+    history = History(Counter(), Counter(), Counter(), {}, [], 0)
+    async for event in handle.fetch_history_events():
+        kind = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
+        history.events[kind] += 1
+        history.times.setdefault(kind, event.event_time.ToNanoseconds() / 1e9)
+        if kind == "ACTIVITY_TASK_SCHEDULED":
+            attributes = event.activity_task_scheduled_event_attributes
+            names[event.event_id] = attributes.activity_type.name
+            history.scheduled[attributes.activity_type.name] += 1
+        elif kind == "ACTIVITY_TASK_COMPLETED":
+            completed = event.activity_task_completed_event_attributes
+            name = names[completed.scheduled_event_id]
+            history.completed[name] += 1
+            history.times[name] = event.event_time.ToNanoseconds() / 1e9
+        elif kind == "WORKFLOW_TASK_FAILED":
+            failure = event.workflow_task_failed_event_attributes.failure
+            while failure.HasField("cause"):
+                failure = failure.cause
+            history.failed_task_messages.append(failure.message)
+        elif kind == "WORKFLOW_EXECUTION_SIGNALED" and not history.completed["deliver_order"]:
+            history.signals_before_delivery += 1
+    return history
+
+
+FULFILLED = Counter({"process_payment": 1, "reserve_inventory": 1, "deliver_order": 1})
+
+
+@dataclass
+class Stage:
+    """A dev server of its own, and a folder with the sample's scripts."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    server: Process | None = None
+    processes: list[Process] = field(default_factory=list)
+    client: Client = field(init=False)
+
+    @property
+    def address(self) -> str:
+        """Where the server listens."""
+        return f"127.0.0.1:{self.port}"
+
+    @functools.cached_property
+    def environment(self) -> dict[str, str]:
+        """The environment of everything that runs here."""
+        return clean_environment(TEMPORAL_ADDRESS=self.address)
+
+    async def run(self, *command: str, **options: Any) -> Process:
+        """Start a program in the folder, in a session of its own."""
+        logs = Path(tempfile.mkdtemp(dir=self.folder.parent))
+        out, err = logs / "stdout", logs / "stderr"
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=self.folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                **{"env": self.environment, **options},
+            )
+        self.processes.append(Process(process, out, err))
+        return self.processes[-1]
+
+    async def start_server(self, *options: str) -> None:
+        """Start the dev server on its database file, and connect a client to it."""
+        cli = shutil.which("temporal")
+        assert cli, "the Temporal CLI is not on the PATH"
+        start = ["server", "start-dev", "--headless", "--log-level", "never"]
+        start += ["--port", str(self.port), "--db-filename", str(self.folder.parent / "db")]
+        self.server = await self.run(cli, *start, *options)
+        await self.server.shows("Temporal Server:")
+
+        async def connected() -> Client | None:
+            try:
+                return await Client.connect(self.address)
+            except RuntimeError:
+                return None
+
+        self.client = await until(connected, 30, "the dev server answers")
+
+    async def script(self, name: str) -> Process:
+        """Start one of the sample's scripts."""
+        return await self.run(sys.executable, name)
+
+    async def worker(self) -> Process:
+        """Start a worker and wait until it is ready."""
+        worker = await self.script("worker.py")
+        await worker.shows(READY)
+        return worker
+
+    async def starter(self) -> tuple[Process, str]:
+        """Start an order and return its starter and its workflow id."""
+        starter = await self.script("starter.py")
+        return starter, (await starter.shows(r"Started workflow (\S+):"))[1]
+
+    async def temporal(self, *arguments: str) -> Process:
+        """Run the Temporal CLI to its end."""
+        process = await self.run("temporal", *arguments)
+        await process.ends(60)
+        return process
+
+    async def approve(self, workflow_id: str) -> None:
+        """Approve an order as the README says."""
+        arguments = ("--workflow-id", workflow_id, "--name", "approve_order")
+        process = await self.temporal("workflow", "signal", *arguments)
+        assert await process.ends() == 0, process.output
+
+    async def start_order(self, order: Order) -> WorkflowHandle[OrderFulfillment, str]:
+        """Start an order without a starter."""
+        return await self.client.start_workflow(
+            OrderFulfillment.run, order, id=order.order_id, task_queue=TASK_QUEUE
+        )
+
+    async def history(self, workflow_id: str) -> History:
+        """Read the event history of an order."""
+        return await read_history(self.client.get_workflow_handle(workflow_id))
+
+    async def reaches(self, workflow_id: str, event: str, within: float = 30) -> None:
+        """Wait until the history of an order has an event of a kind."""
+
+        async def has_event() -> bool:
+            return (await self.history(workflow_id)).events[event] > 0
+
+        await until(has_event, within, f"{event} of {workflow_id}")
+
+    def edit(self, module: str, before: str, after: str) -> None:
+        """Edit one place of a module, as a person does; it must be there exactly once."""
+        path = self.folder / module
+        text = path.read_text()
+        assert text.count(before) == 1, f"{module} has {text.count(before)} x {before!r}"
+        path.write_text(text.replace(before, after))
+
+
+def copy_modules(folder: Path, names: Iterable[str] = MODULES) -> None:
+    """Copy modules of the sample into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copy(ROOT / name, folder)
+
+
+@asynccontextmanager
+async def staged(folder: Path, *server_options: str) -> AsyncIterator[Stage]:
+    """Provide a stage with a running server; at the end no process of it is left."""
+    stage = Stage(folder / "sample")
+    copy_modules(stage.folder)
+    try:
+        await stage.start_server(*server_options)
+        yield stage
+    finally:
+        for process in reversed(stage.processes):
+            await process.kill()
+
+
+Scenario = Callable[[Stage], Awaitable[None]]
+
+
+def side_by_side(scenario: Scenario) -> Callable[..., Awaitable[None]]:
+    """Turn a scenario into a test that runs beside the others: most of its time it waits."""
+
+    @functools.wraps(scenario)
+    async def test(running: dict[str, asyncio.Task[None]], request: Any) -> None:
+        await running[request.node.nodeid]
+
+    del test.__dict__["__wrapped__"]  # pytest would look for the scenario's own parameters
+    test.__dict__["scenario"] = scenario
+    return test

@@ -1,0 +1,140 @@
+"""What each activity does with an order, and which orders the payment refuses."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from support import an_order
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities import deliver_order, process_payment, reserve_inventory
+from shared import Order
+
+pytestmark = pytest.mark.usefixtures("_no_latency")
+
+
+async def pay(order: Order, today: str = "2030-06-15 12:00:00") -> str:
+    """Run the payment as an attempt that started at a time of ours."""
+    environment = ActivityEnvironment()
+    started = datetime.fromisoformat(today).replace(tzinfo=UTC)
+    environment.info = dataclasses.replace(environment.info, started_time=started)
+    result: str = await environment.run(process_payment, order)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("activity", "expected"),
+    [
+        (process_payment, "charged $39.98"),
+        (reserve_inventory, "reserved 2 x Temporal mug"),
+        (deliver_order, "delivered"),
+    ],
+)
+async def test_result(activity: Callable[[Order], Coroutine[Any, Any, str]], expected: str) -> None:
+    assert await ActivityEnvironment().run(activity, an_order()) == expected
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price_cents", "total"),
+    [
+        (1, 1, "$0.01"),
+        (3, 5, "$0.15"),
+        (1, 100, "$1.00"),
+        (7, 1_999, "$139.93"),
+        (999_999, 999_999, "$9999980000.01"),
+        (1_000_000, 1_000_000, "$10000000000.00"),
+    ],
+)
+def test_total_is_exact_to_the_cent(quantity: int, price_cents: int, total: str) -> None:
+    assert an_order(quantity=quantity, price_cents=price_cents).total == total
+
+
+@pytest.mark.parametrize(
+    ("cc_expiry", "today"),
+    [
+        ("06/30", "2030-06-01 00:00:00"),
+        ("06/30", "2030-06-30 23:59:59"),
+        ("02/28", "2028-02-29 23:59:59"),
+        ("12/29", "2029-12-31 23:59:59"),
+        ("01/30", "2029-12-31 23:59:59"),
+        ("12/99", "2099-12-31 23:59:59"),
+        ("12/99", "2046-11-23 00:00:00"),
+    ],
+)
+async def test_card_is_valid_through_the_last_day_of_its_month(cc_expiry: str, today: str) -> None:
+    assert await pay(an_order(cc_expiry=cc_expiry), today) == "charged $39.98"
+
+
+@pytest.mark.parametrize(
+    ("cc_expiry", "today"),
+    [
+        ("06/30", "2030-07-01 00:00:00"),
+        ("02/28", "2028-03-01 00:00:00"),
+        ("12/29", "2030-01-01 00:00:00"),
+        ("12/23", "2026-11-23 00:00:00"),
+        ("01/30", "2030-12-01 00:00:00"),  # as texts, 01/30 comes before 12/30 either way
+        ("12/29", "2030-01-31 00:00:00"),  # as texts, 12/29 comes after 01/30
+        ("12/99", "2100-01-01 00:00:00"),
+        ("01/00", "2026-11-23 00:00:00"),
+    ],
+)
+async def test_expired_card_is_refused_for_good(cc_expiry: str, today: str) -> None:
+    with pytest.raises(ApplicationError) as refused:
+        await pay(an_order(cc_expiry=cc_expiry), today)
+    assert refused.value.type == "CreditCardExpired"
+    assert refused.value.non_retryable
+    assert refused.value.message == f"credit card expired, cc_expiry is {cc_expiry}"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        *[
+            ("cc_expiry", text, repr(text))
+            for text in ("", " ", "13/30", "00/30", "1/30", "12-30", "1230", "12/2030", "12/3")
+        ],
+        *[
+            ("cc_expiry", text, repr(text))
+            for text in (" 12/30", "12/30 ", "12/30\n", "12 / 30", "12/30/01", "30/12", "-1/30")
+        ],
+        ("cc_expiry", "1２/30", "'1２/30'"),  # noqa: RUF001  a full-width digit is the point
+        ("cc_expiry", "١٢/٣٠", "'١٢/٣٠'"),
+        ("cc_expiry", "12/30" * 100_000, "'" + ("12/30" * 10)[:39]),
+        ("order_id", "", "''"),
+        ("order_id", " \t", "' \\t'"),
+        ("order_id", "x" * 101, "'" + "x" * 39),
+        ("item", "", "''"),
+        ("item", "   ", "'   '"),
+        ("item", "x" * 2_000_000, "'" + "x" * 39),
+        ("quantity", 0, "0"),
+        ("quantity", -1, "-1"),
+        ("quantity", 1_000_001, "1000001"),
+        ("quantity", 10**100, "1" + "0" * 39),
+        ("price_cents", 0, "0"),
+        ("price_cents", -1_999, "-1999"),
+        ("price_cents", 1_000_001, "1000001"),
+    ],
+)
+async def test_order_that_cannot_be_charged_is_refused_for_good(
+    field: str, value: Any, shown: str
+) -> None:
+    with pytest.raises(ApplicationError) as refused:
+        await pay(an_order(**{field: value}))
+    assert refused.value.type == "InvalidOrder"
+    assert refused.value.non_retryable
+    message = refused.value.message
+    assert message.startswith(f"{field} must be ")
+    assert message.endswith(f", not {shown}")
+    assert len(message) < 100
+
+
+async def test_activity_takes_about_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    await ActivityEnvironment().run(deliver_order, an_order())
+    assert 0.9 < loop.time() - begin < 2
