@@ -51,8 +51,8 @@ async def connect() -> Client:
     try:
         config = ClientConfig.load_client_connect_config()
         address = config.setdefault("target_host", address)
-        waiting = f"Waiting for a Temporal server at {address}"
-        notice = asyncio.get_running_loop().call_later(1, print, waiting)
+        waiting = f"Waiting for a Temporal server at {address}\n"
+        notice = asyncio.get_running_loop().call_later(1, sys.stderr.write, waiting)
         async with asyncio.timeout(30):
             while True:
                 try:

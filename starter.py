@@ -5,6 +5,7 @@ import sys
 from uuid import uuid4
 
 from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from shared import APPROVAL_TIMEOUT, TASK_QUEUE, Order, connect, run
@@ -23,14 +24,17 @@ async def main() -> None:
     )
     summary = f"{order.quantity} x {order.item}, {order.total}"
     approve = f"uv run temporal workflow signal --workflow-id {order.order_id} --name approve_order"
-    handle = await client.start_workflow(
-        OrderFulfillment.run,
-        order,
-        id=order.order_id,
-        task_queue=TASK_QUEUE,
-        static_summary=summary,
-        static_details=f"Approve with the signal `approve_order`:\n\n    {approve}",
-    )
+    try:
+        handle = await client.start_workflow(
+            OrderFulfillment.run,
+            order,
+            id=order.order_id,
+            task_queue=TASK_QUEUE,
+            static_summary=summary,
+            static_details=f"Approve with the signal `approve_order`:\n\n    {approve}",
+        )
+    except WorkflowAlreadyStartedError:
+        raise SystemExit(f"Order {order.order_id} is already running; use another id") from None
     print(f"Started workflow {handle.id}: {summary}")
     print(f"Approve it within {APPROVAL_TIMEOUT.seconds} s of its payment, in another terminal:")
     print(f"  {approve}", flush=True)
@@ -42,7 +46,9 @@ async def main() -> None:
         reason: BaseException = failure
         while reason.__cause__:
             reason = reason.__cause__
-        message = getattr(reason, "message", reason)
+        message = f"{type(reason).__name__}: {reason}"
+        if isinstance(reason, ApplicationError):
+            message = reason.message
         raise SystemExit(f"Order {handle.id} failed: {message}") from None
     except RPCError:
         raise SystemExit(f"Server lost; {lost}") from None

@@ -64,7 +64,7 @@ async def main() -> None:
     ):
         address = client.service_client.config.target_host
         where = f"{address}, namespace {client.namespace}, task queue {TASK_QUEUE}"
-        logging.info("Worker ready: %s (stop: Ctrl-C)", where)
+        logging.info("Ready: %s (Ctrl-C to stop)", where)
         await stop.wait()
 
 

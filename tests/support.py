@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 MODULES = ("activities.py", "workflow.py", "worker.py", "starter.py", "shared.py")
 ACTIVITIES = [process_payment, reserve_inventory, deliver_order]
 
-READY = "Worker ready"
+READY = "Ready: "
 WAITING = "waiting until"
 
 
@@ -134,7 +134,8 @@ class History:
     completed: Counter[str]
     times: dict[str, float]
     failed_task_messages: list[str]
-    signals_before_delivery: int
+    signals_before_delivery: int = 0
+    lost_attempts: int = 0
 
     @property
     def total(self) -> int:
@@ -145,7 +146,7 @@ class History:
 async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
     """Fetch and count the event history of an order."""
     names: dict[int, str] = {}
-    history = History(Counter(), Counter(), Counter(), {}, [], 0)
+    history = History(Counter(), Counter(), Counter(), {}, [])
     async for event in handle.fetch_history_events():
         kind = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
         history.events[kind] += 1
@@ -154,6 +155,8 @@ async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
             attributes = event.activity_task_scheduled_event_attributes
             names[event.event_id] = attributes.activity_type.name
             history.scheduled[attributes.activity_type.name] += 1
+        elif kind == "ACTIVITY_TASK_STARTED":
+            history.lost_attempts += event.activity_task_started_event_attributes.attempt - 1
         elif kind == "ACTIVITY_TASK_COMPLETED":
             completed = event.activity_task_completed_event_attributes
             name = names[completed.scheduled_event_id]
@@ -164,7 +167,7 @@ async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
             while failure.HasField("cause"):
                 failure = failure.cause
             history.failed_task_messages.append(failure.message)
-        elif kind == "WORKFLOW_EXECUTION_SIGNALED" and not history.completed["deliver_order"]:
+        elif kind == "WORKFLOW_EXECUTION_SIGNALED" and not history.scheduled["deliver_order"]:
             history.signals_before_delivery += 1
     return history
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -42,11 +43,15 @@ class Orders:
         client = self.environment.client
         return Worker(client, task_queue=self.task_queue, **{**common, **options})
 
-    async def start(self, **changes: Any) -> Handle:
+    async def start(self, task_timeout: float = 10, **changes: Any) -> Handle:
         """Start an order."""
         order = an_order(f"order-{uuid4()}", **changes)
         return await self.environment.client.start_workflow(
-            OrderFulfillment.run, order, id=order.order_id, task_queue=self.task_queue
+            OrderFulfillment.run,
+            order,
+            id=order.order_id,
+            task_queue=self.task_queue,
+            task_timeout=timedelta(seconds=task_timeout),
         )
 
 
@@ -192,7 +197,8 @@ class OrderFulfillmentWithBug:
 
 
 async def test_bug_is_survived(orders: Orders) -> None:
-    handle = await orders.start()
+    # From its third attempt on, a workflow task that fails is retried only when it times out.
+    handle = await orders.start(task_timeout=1)
     await handle.signal(OrderFulfillment.approve_order)
     # Unsandboxed: this file's imports do not belong in the sandbox.
     buggy = {"workflows": [OrderFulfillmentWithBug], "workflow_runner": UnsandboxedWorkflowRunner()}

@@ -1,0 +1,127 @@
+"""The README's scenarios, each with the very edit that the README names."""
+
+import re
+import sys
+
+import pytest
+from support import FULFILLED, ROOT, WAITING, Stage, side_by_side, until
+
+pytestmark = pytest.mark.slow
+
+README = (ROOT / "README.md").read_text()
+
+
+def edit_of(scenario: str) -> tuple[str, str, str]:
+    """Return the edit that the README names for a scenario: module, text before, text after."""
+    section = re.search(rf"^### {scenario}\n(.*?)(?=^##)", README, re.M | re.S)
+    assert section, f"the README has no scenario {scenario!r}"
+    uncomment = re.search(r"in `(\w+\.py)` uncomment `# (.+)`", section[1])
+    if uncomment:
+        return uncomment[1], f"# {uncomment[2]}\n", f"{uncomment[2]}\n"
+    change = re.search(r"in `(\w+\.py)` change `(.+)` to `(.+)`", section[1])
+    assert change, f"the README names no edit for {scenario!r}"
+    return change[1], change[2], change[3]
+
+
+async def passes_checks(stage: Stage) -> None:
+    """Check that ruff and mypy have nothing against an edited copy."""
+    for tool in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]):
+        config = "--config-file" if tool == ["mypy"] else "--config"
+        command = [*tool, config, str(ROOT / "pyproject.toml"), "."]
+        process = await stage.run(sys.executable, "-m", *command)
+        assert await process.ends(120) == 0, process.output
+
+
+async def edit(stage: Stage, scenario: str) -> tuple[str, str, str]:
+    """Make the edit of a scenario."""
+    module, before, after = edit_of(scenario)
+    stage.edit(module, before, after)
+    await passes_checks(stage)
+    return module, before, after
+
+
+@side_by_side
+async def test_api_downtime(stage: Stage) -> None:
+    module, before, after = await edit(stage, "API downtime")
+    worker = await stage.worker()
+    starter, workflow_id = await stage.starter()
+    await worker.shows(WAITING)
+    await stage.approve(workflow_id)
+    failure = "failed, retrying: ConnectionError: API is down"
+    for attempt in (1, 2, 3):
+        await worker.shows(f"{workflow_id} reserve_inventory attempt {attempt} {failure}\n")
+    assert "Traceback" not in worker.output
+    await worker.kill()
+
+    stage.edit(module, after, before)
+    worker = await stage.worker()
+    assert await starter.ends() == 0
+    assert f"Order {workflow_id} fulfilled" in starter.stdout
+    assert (await stage.history(workflow_id)).completed == FULFILLED
+    assert "process_payment" not in worker.output
+
+
+@side_by_side
+async def test_bug_in_workflow(stage: Stage) -> None:
+    module, before, after = await edit(stage, "Bug in workflow")
+    worker = await stage.worker()
+    starter, workflow_id = await stage.starter()
+    line = (stage.folder / module).read_text().split(after)[0].count("\n") + 1
+    failure = f"{workflow_id} workflow task failed: RuntimeError: workflow bug! ({module}:{line})"
+    await worker.shows(re.escape(failure))
+    assert "Traceback" not in worker.output
+    await stage.reaches(workflow_id, "WORKFLOW_TASK_FAILED")
+    described = await stage.client.get_workflow_handle(workflow_id).describe()
+    assert described.status
+    assert described.status.name == "RUNNING"
+    assert (await stage.history(workflow_id)).failed_task_messages == ["workflow bug!"]
+    await worker.kill()
+
+    stage.edit(module, after, before)
+    worker = await stage.worker()
+    await worker.shows(WAITING)
+    await stage.approve(workflow_id)
+    assert await starter.ends() == 0
+    history = await stage.history(workflow_id)
+    assert history.completed == FULFILLED
+    assert history.scheduled == FULFILLED
+
+
+@side_by_side
+async def test_invalid_order(stage: Stage) -> None:
+    await edit(stage, "Invalid order")
+    await stage.worker()
+    starter, workflow_id = await stage.starter()
+    assert await starter.ends() == 1
+    assert "credit card expired" in starter.stderr
+    history = await stage.history(workflow_id)
+    assert history.scheduled == {"process_payment": 1}
+    assert history.events["ACTIVITY_TASK_STARTED"] == 1
+    assert history.events["TIMER_STARTED"] == 0
+
+
+@side_by_side
+async def test_human_in_the_loop(stage: Stage) -> None:
+    worker = await stage.worker()
+    starter, workflow_id = await stage.starter()
+    await worker.shows(WAITING)
+    assert (await stage.history(workflow_id)).scheduled == {"process_payment": 1}
+    await stage.approve(workflow_id)
+
+    async def reserved() -> bool:
+        return (await stage.history(workflow_id)).completed["reserve_inventory"] == 1
+
+    await until(reserved, 10, "reservation after the approval")
+    assert await starter.ends() == 0
+
+
+@side_by_side
+async def test_approve_or_expire(stage: Stage) -> None:
+    await stage.worker()
+    starter, workflow_id = await stage.starter()
+    assert await starter.ends(60) == 1
+    assert starter.stderr == f"Order {workflow_id} failed: order expired\n"
+    history = await stage.history(workflow_id)
+    waited = history.times["WORKFLOW_EXECUTION_FAILED"] - history.times["process_payment"]
+    assert 30 <= waited < 40
+    assert history.scheduled == {"process_payment": 1}
