@@ -35,10 +35,12 @@ class OneLineFormatter(logging.Formatter):
         elif step:
             parts.append(f"failed, retrying: {type(error).__name__}: {error}")
         else:
+            reasons = [str(error)]
             while error.__cause__:
                 error = error.__cause__
+                reasons.append(str(error))
             place = traceback.extract_tb(error.__traceback__)[-1]
-            parts.append(f"workflow task failed: {type(error).__name__}: {error}")
+            parts.append(f"workflow task failed: {type(error).__name__}: {': '.join(reasons)}")
             parts.append(f"({Path(place.filename).name}:{place.lineno})")
         return " ".join(filter(None, parts))
 

@@ -1,0 +1,226 @@
+"""What each bad input ends in: one clear error, and a worker that serves the next order."""
+
+import asyncio
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from support import FULFILLED, WAITING, Stage, an_order, side_by_side, until
+from temporalio.client import WorkflowFailureError
+
+pytestmark = pytest.mark.slow
+
+FIELDS = dataclasses.asdict(an_order())
+START = ("workflow", "start", "--type", "OrderFulfillment", "--task-queue", "order-fulfillment")
+
+
+def order(**changes: Any) -> str:
+    """Return an order as JSON."""
+    return json.dumps({**FIELDS, **changes})
+
+
+def but(**changes: str) -> str:
+    """Return an order as JSON, with raw text as the value of a field."""
+    fields = {name: json.dumps(value) for name, value in FIELDS.items()}
+    return (
+        "{" + ", ".join(f'"{name}": {text}' for name, text in {**fields, **changes}.items()) + "}"
+    )
+
+
+# The payment refuses it: the order fails, and its message names the field and the value.
+REFUSED = {
+    order(cc_expiry="13/30"): "cc_expiry must be MM/YY, not '13/30'",
+    order(cc_expiry="00/30"): "cc_expiry must be MM/YY, not '00/30'",
+    order(cc_expiry="1/30"): "cc_expiry must be MM/YY, not '1/30'",
+    order(cc_expiry="12-30"): "cc_expiry must be MM/YY, not '12-30'",
+    order(cc_expiry="12/2030"): "cc_expiry must be MM/YY, not '12/2030'",
+    order(cc_expiry="1２/30"): "cc_expiry must be MM/YY, not '1２/30'",  # noqa: RUF001  full width
+    order(cc_expiry=" 12/30"): "cc_expiry must be MM/YY, not ' 12/30'",
+    order(cc_expiry="12/30\n"): r"cc_expiry must be MM/YY, not '12/30\n'",
+    order(cc_expiry=""): "cc_expiry must be MM/YY, not ''",
+    order(cc_expiry="\0"): r"cc_expiry must be MM/YY, not '\x00'",
+    order(cc_expiry="12/23"): "credit card expired, cc_expiry is 12/23",
+    order(cc_expiry="01/00"): "credit card expired, cc_expiry is 01/00",
+    order(order_id=""): "order_id must be 1 to 100 characters, not ''",
+    order(order_id="\n"): r"order_id must be 1 to 100 characters, not '\n'",
+    order(order_id="o" * 101): f"order_id must be 1 to 100 characters, not '{'o' * 39}",
+    order(item=""): "item must be 1 to 100 characters, not ''",
+    order(item=" "): "item must be 1 to 100 characters, not ' '",
+    order(item="m" * 100_000): f"item must be 1 to 100 characters, not '{'m' * 39}",
+    order(quantity=0): "quantity must be 1 to 1000000, not 0",
+    order(quantity=-2): "quantity must be 1 to 1000000, not -2",
+    order(quantity=10**9): "quantity must be 1 to 1000000, not 1000000000",
+    order(quantity=10**4_000): f"quantity must be 1 to 1000000, not 1{'0' * 39}",
+    order(quantity=False): "quantity must be 1 to 1000000, not 0",
+    but(quantity="0.9"): "quantity must be 1 to 1000000, not 0",
+    order(price_cents=0): "price_cents must be 1 to 1000000, not 0",
+    order(price_cents=-1): "price_cents must be 1 to 1000000, not -1",
+    order(price_cents=10**300): f"price_cents must be 1 to 1000000, not 1{'0' * 39}",
+    but(price_cents="1e300"): "price_cents must be 1 to 1000000, not 10000000000000000525",
+}
+
+# It does not decode: Temporal holds the order, in case the code is to be mended and not the input.
+HELD = {
+    order(cc_expiry=None): "Failed converting field cc_expiry",
+    order(cc_expiry=1230): "Failed converting field cc_expiry",
+    order(order_id=7): "Failed converting field order_id",
+    order(item={"name": "mug"}): "Failed converting field item",
+    order(quantity="two"): "Failed converting field quantity",
+    order(quantity=None): "Failed converting field quantity",
+    order(quantity=[2]): "Failed converting field quantity",
+    order(price_cents="19.99"): "Failed converting field price_cents",
+    but(price_cents="1e999"): "cannot convert float infinity to integer",
+    but(quantity="9" * 5_000): "Exceeds the limit (4300 digits)",
+    "{}": "missing 5 required positional arguments",
+    but(item='"", "colour": ""').replace("item", "name"): "missing 1 required positional argument",
+    "[]": "value is <class 'list'> not dict",
+    f"[{order()}]": "value is <class 'list'> not dict",
+    "null": "value is <class 'NoneType'> not dict",
+    '"a mug, please"': "value is <class 'str'> not dict",
+    "42": "value is <class 'int'> not dict",
+}
+
+# The CLI does not even send it.
+NOT_SENT = {"", "{", "mug", but(quantity="NaN"), but(quantity="02"), order() + ","}
+
+# Nothing is wrong with it: a field that we do not know, names of any script, the last cent.
+FINE = {
+    order(colour="red"),
+    order(item="Кружка ☕ \ud83d\ude00"),
+    order(quantity=1_000_000, price_cents=1_000_000),
+}
+
+
+def test_table_is_long_enough() -> None:
+    assert len({*REFUSED, *HELD, *NOT_SENT}) == len(REFUSED) + len(HELD) + len(NOT_SENT) >= 40
+
+
+@side_by_side
+async def test_payloads(stage: Stage) -> None:
+    worker = await stage.worker()
+    few_at_once = asyncio.Semaphore(4)
+
+    async def start(number: int, payload: str) -> str | None:
+        path = stage.folder / f"{number}.json"
+        path.write_text(payload)
+        async with few_at_once:
+            options = ("--workflow-id", f"order-{number}", "--input-file", str(path))
+            process = await stage.temporal(*START, *options)
+        return process.stderr if await process.ends() else None
+
+    async def check(number: int, payload: str) -> None:
+        refusal = await start(number, payload)
+        if payload in NOT_SENT:
+            assert refusal
+            assert "is not valid JSON" in refusal, payload
+            return
+        assert refusal is None, refusal
+        workflow_id = f"order-{number}"
+        handle = stage.client.get_workflow_handle(workflow_id)
+        if payload in HELD:
+            await stage.reaches(workflow_id, "WORKFLOW_TASK_FAILED")
+            # For a person there is --detailed, but it cannot render numbers that Go cannot read.
+            how = "--output=json" if "999" in payload else "--detailed"
+            shown = await stage.temporal("workflow", "show", how, "-w", workflow_id)
+            assert HELD[payload] in shown.stdout, payload
+            assert HELD[payload] in (await worker.shows(f"{workflow_id} workflow task.*"))[0]
+            assert (await stage.history(workflow_id)).scheduled == {}
+        elif payload in REFUSED:
+            with pytest.raises(WorkflowFailureError) as failed:
+                await handle.result()
+            cause = failed.value.cause.__cause__
+            assert getattr(cause, "message", "").startswith(REFUSED[payload]), payload
+            assert (await stage.history(workflow_id)).lost_attempts == 0
+        else:
+            await stage.approve(workflow_id)
+            assert "fulfilled" in await handle.result()
+
+    payloads = [*REFUSED, *HELD, *NOT_SENT, *FINE]
+    checks = [check(number, payload) for number, payload in enumerate(payloads)]
+    results = await asyncio.gather(*checks, return_exceptions=True)
+    failures = [result for result in results if result]
+    assert not failures, "\n".join(map(str, failures))
+
+    starter, workflow_id = await stage.starter()
+    await stage.approve(workflow_id)
+    assert await starter.ends() == 0, "the worker must serve the next order"
+
+
+@side_by_side
+async def test_starts_that_do_not_fit_the_workflow(stage: Stage) -> None:
+    worker = await stage.worker()
+    type_of_another = ("--type", "OrderCancellation", *START[4:])
+    for workflow_id, options, reason in (
+        ("nothing", START[2:], "missing 1 required positional argument: 'order'"),
+        ("twice", (*START[2:], "-i", order(), "-i", order()), "takes 2 positional arguments but 3"),
+        ("another", type_of_another, "OrderCancellation is not registered on this worker"),
+    ):
+        started = await stage.temporal(*START[:2], *options, "--workflow-id", workflow_id)
+        assert await started.ends() == 0, started.output
+        await stage.reaches(workflow_id, "WORKFLOW_TASK_FAILED")
+        shown = await stage.temporal("workflow", "show", "--detailed", "-w", workflow_id)
+        assert reason in shown.stdout
+        await worker.shows(f"workflow task failed: .*{reason}")
+
+
+@side_by_side
+async def test_held_order_is_replaced(stage: Stage) -> None:
+    """What the README says to do with a payload that does not decode."""
+    await stage.worker()
+    await stage.temporal(*START, "--workflow-id", "order-1", "--input", order(quantity="two"))
+    await stage.reaches("order-1", "WORKFLOW_TASK_FAILED")
+    end = await stage.temporal("workflow", "terminate", "--workflow-id", "order-1")
+    assert await end.ends() == 0, end.output
+    await stage.temporal(*START, "--workflow-id", "order-1", "--input", order())
+    await stage.approve("order-1")
+    result = await stage.temporal("workflow", "result", "--workflow-id", "order-1")
+    assert "order-1 fulfilled" in result.stdout
+
+
+@side_by_side
+async def test_signals(stage: Stage) -> None:
+    worker = await stage.worker()
+    starter, workflow_id = await stage.starter()
+    await worker.shows(WAITING)
+
+    async def send(to: str, name: str, *options: str) -> tuple[int, str]:
+        arguments = ("--workflow-id", to, "--name", name, *options)
+        process = await stage.temporal("workflow", "signal", *arguments)
+        return await process.ends(), process.stderr
+
+    assert await send(workflow_id, "aprove_order") == (0, ""), (
+        "Temporal keeps what it cannot handle"
+    )
+    status, message = await send("order-unknown", "approve_order")
+    assert status == 1
+    assert "workflow not found for ID: order-unknown" in message
+    status, message = await send(workflow_id, "approve_order", "--input", "{")
+    assert status == 1
+    assert "is not valid JSON" in message
+    assert (await stage.history(workflow_id)).scheduled == {"process_payment": 1}
+
+    assert await send(workflow_id, "approve_order", "--input", '{"by": "me"}') == (0, "")
+    assert await starter.ends() == 0, "an approval with an argument is an approval"
+    status, message = await send(workflow_id, "approve_order")
+    assert status == 1
+    assert "workflow execution already completed" in message
+    assert (await stage.history(workflow_id)).completed == FULFILLED
+
+
+@side_by_side
+async def test_order_id_that_the_cli_starts_twice(stage: Stage) -> None:
+    """The CLI then shows the run that there is; no second one begins."""
+    worker = await stage.worker()
+    for _ in range(2):
+        started = await stage.temporal(*START, "--workflow-id", "order-1", "--input", order())
+        assert await started.ends() == 0, started.output
+        assert "Running execution" in started.stdout
+    await worker.shows(WAITING)
+    await stage.approve("order-1")
+
+    async def fulfilled() -> bool:
+        return (await stage.history("order-1")).completed == FULFILLED
+
+    await until(fulfilled, 20, "the only run")
+    assert len([run async for run in stage.client.list_workflows()]) == 1
