@@ -1,0 +1,90 @@
+"""Records the event histories that ``test_replay.py`` replays, from a dev server.
+
+Run ``uv run python tests/record_histories.py`` after a change to the workflow that is meant to be
+incompatible with running orders, and only then.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from support import ACTIVITIES, an_order, until
+from temporalio import activity
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+import activities
+from shared import TASK_QUEUE, Order
+from workflow import OrderFulfillment
+
+FOLDER = Path(__file__).parent / "histories"
+
+
+@activity.defn(name="reserve_inventory")
+async def reserve_inventory_after_an_outage(order: Order) -> str:
+    """Fail at the first two attempts."""
+    if activity.info().attempt <= 2:
+        raise ConnectionError("API is down")
+    return await activities.reserve_inventory(order)
+
+
+def without_the_machine(part: dict[str, Any]) -> dict[str, Any]:
+    """Drop who recorded it, and from which files: the replay needs neither."""
+    return {key: part[key] for key in part if key not in ("identity", "stackTrace")}
+
+
+async def record(environment: WorkflowEnvironment, name: str) -> None:
+    """Take one order to its end and write its event history to a file."""
+    client, steps = environment.client, list(ACTIVITIES)
+    if name == "outage_survived":
+        steps[1] = reserve_inventory_after_an_outage
+    order = an_order(f"order-{name}", cc_expiry="12/23" if name == "payment_refused" else "12/99")
+    handle: WorkflowHandle[OrderFulfillment, str] = await client.start_workflow(
+        OrderFulfillment.run, order, id=order.order_id, task_queue=TASK_QUEUE
+    )
+    if name == "approved_early":
+        await handle.signal(OrderFulfillment.approve_order)
+
+    async def waits() -> bool:
+        return "TIMER_STARTED" in (await handle.fetch_history()).to_json()
+
+    async with Worker(
+        client, task_queue=TASK_QUEUE, workflows=[OrderFulfillment], activities=steps
+    ):
+        if name in ("fulfilled", "outage_survived"):
+            await until(waits, 10, "the wait for approval")
+            await handle.signal(OrderFulfillment.approve_order)
+        try:
+            print(await handle.result())
+        except WorkflowFailureError as failure:
+            print(f"{order.order_id}: {failure.cause}")
+    history = json.loads((await handle.fetch_history()).to_json(), object_hook=without_the_machine)
+    (FOLDER / f"{name}.json").write_text(json.dumps(history, indent=1) + "\n")
+
+
+async def main() -> None:
+    """Record all histories, one after the other; ``expired`` takes its 30 s."""
+    activities.SIMULATED_LATENCY_SECONDS = 0
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=shutil.which("temporal")
+    ) as environment:
+        for name in (
+            "fulfilled",
+            "approved_early",
+            "expired",
+            "payment_refused",
+            "outage_survived",
+        ):
+            await record(environment, name)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+    os._exit(0)  # without the interpreter's shutdown, see ``shared.run``
