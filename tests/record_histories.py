@@ -5,7 +5,9 @@ incompatible with running orders, and only then.
 """
 
 import asyncio
+import contextlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -56,35 +58,35 @@ async def record(environment: WorkflowEnvironment, name: str) -> None:
         return "TIMER_STARTED" in (await handle.fetch_history()).to_json()
 
     async with Worker(
-        client, task_queue=TASK_QUEUE, workflows=[OrderFulfillment], activities=steps
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=[OrderFulfillment],
+        activities=steps,
+        identity="recorder",  # else the name of the machine
     ):
         if name in ("fulfilled", "outage_survived"):
             await until(waits, 10, "the wait for approval")
             await handle.signal(OrderFulfillment.approve_order)
-        try:
-            print(await handle.result())
-        except WorkflowFailureError as failure:
-            print(f"{order.order_id}: {failure.cause}")
-    history = json.loads((await handle.fetch_history()).to_json(), object_hook=without_the_machine)
+        with contextlib.suppress(WorkflowFailureError):
+            await handle.result()
+    text = (await handle.fetch_history()).to_json()
+    history = json.loads(text, object_hook=without_the_machine)
     (FOLDER / f"{name}.json").write_text(json.dumps(history, indent=1) + "\n")
+    print(f"recorded {name}.json, {len(history['events'])} events")
 
 
 async def main() -> None:
     """Record all histories, one after the other; ``expired`` takes its 30 s."""
     activities.SIMULATED_LATENCY_SECONDS = 0
+    logging.disable(logging.WARNING)
     async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=shutil.which("temporal")
+        dev_server_existing_path=shutil.which("temporal"), dev_server_log_level="never"
     ) as environment:
-        for name in (
-            "fulfilled",
-            "approved_early",
-            "expired",
-            "payment_refused",
-            "outage_survived",
-        ):
-            await record(environment, name)
+        for path in sorted(FOLDER.glob("*.json")):
+            await record(environment, path.stem)
 
 
 if __name__ == "__main__":
     asyncio.run(main())
+    sys.stdout.flush()
     os._exit(0)  # without the interpreter's shutdown, see ``shared.run``

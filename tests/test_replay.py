@@ -5,6 +5,7 @@ would fail. Make it compatible (``workflow.patched``), or, if no such order runs
 the histories anew: ``uv run python tests/record_histories.py``.
 """
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,6 @@ def test_histories_of_all_endings_are_there() -> None:
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-async def test_history_fits_the_code(path: Path) -> None:
+def test_history_fits_the_code(path: Path) -> None:
     history = WorkflowHistory.from_json(f"order-{path.stem}", path.read_text())
-    await Replayer(workflows=[OrderFulfillment]).replay_workflow(history)
+    asyncio.run(Replayer(workflows=[OrderFulfillment]).replay_workflow(history))
