@@ -1,0 +1,80 @@
+"""Counts how the scripts end: 200 starters and 100 stopped workers, with both cores busy.
+
+Run ``uv run python tests/measure_exits.py`` after an update of the SDK. The last row, a client that
+connects, makes one call and ends in the usual way, tells whether ``shared.run`` still has to avoid
+the interpreter's shutdown (temporalio/sdk-python issue 300).
+"""
+
+import asyncio
+import os
+import platform
+import signal
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from support import Stage, staged
+
+STARTERS, WORKERS, USUAL = 200, 100, 100
+BUSY = "while True: pass"
+USUAL_CLIENT = """
+import asyncio
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfig
+
+async def main():
+    client = await Client.connect(**ClientConfig.load_client_connect_config())
+    await client.count_workflows()
+
+asyncio.run(main())
+"""
+
+
+async def starter(stage: Stage) -> int:
+    """Start and approve an order; return the starter's exit status."""
+    process, workflow_id = await stage.starter()
+    await stage.client.get_workflow_handle(workflow_id).signal("approve_order")
+    return await process.ends(120)
+
+
+async def worker(stage: Stage) -> int:
+    """Start and stop a worker; return its exit status."""
+    process = await stage.worker()
+    process.send(signal.SIGTERM)
+    return await process.ends(120)
+
+
+async def usual_client(stage: Stage) -> int:
+    """Run a client without the sample's way out; return its exit status."""
+    process = await stage.run(sys.executable, "-c", USUAL_CLIENT)
+    return await process.ends(120)
+
+
+async def main() -> None:
+    """Run all, a few at a time, and print how often each exit status came."""
+    few_at_once = asyncio.Semaphore(3)
+    with tempfile.TemporaryDirectory() as folder:
+        async with staged(Path(folder)) as stage:
+            stage.edit("activities.py", "SECONDS = 1.0", "SECONDS = 0.0")
+            await stage.worker()
+            for _ in range(os.cpu_count() or 1):
+                await stage.run(sys.executable, "-c", BUSY)
+            for ending, times in ((starter, STARTERS), (worker, WORKERS), (usual_client, USUAL)):
+
+                async def one(ending: object = ending) -> int:
+                    assert callable(ending)
+                    async with few_at_once:
+                        status: int = await ending(stage)
+                        return status
+
+                statuses = Counter(await asyncio.gather(*[one() for _ in range(times)]))
+                version = platform.python_version()
+                print(f"Python {version}  {ending.__name__:13}", dict(statuses), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+    os._exit(0)
