@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import sys
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -55,8 +56,9 @@ async def main() -> None:
 
     client = await connect()
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for stop_signal in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop_signal, lambda *_: loop.call_soon_threadsafe(stop.set))
+    if sys.platform != "win32":  # where asyncio knows only Ctrl-C, which cancels this coroutine
+        for stop_signal in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(stop_signal, stop.set)
     async with Worker(
         client,
         task_queue=TASK_QUEUE,
