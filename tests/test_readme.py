@@ -1,0 +1,149 @@
+"""The README: each of its commands works, and shows what the README says it shows."""
+
+import os
+import re
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from support import READY, ROOT, WAITING, Process, Stage, clean_environment, side_by_side
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```bash\n(.*?)^```$", README, re.M | re.S)
+
+ONE_TERMINAL = next(block for block in BLOCKS if "trap" in block)
+INSTALL = "uv venv\nuv sync\n"
+SERVER = "uv run temporal server start-dev\n"
+WORKER = "uv run worker.py\n"
+STARTER = "uv run starter.py\n"
+APPROVE = "uv run temporal workflow signal --workflow-id WORKFLOW_ID --name approve_order\n"
+RESULT = "uv run temporal workflow result --workflow-id WORKFLOW_ID\n"
+CHECKS = "uv run ruff check .\nuv run mypy .\nuv run pytest\n"
+TEST, FAST_TEST = "uv run pytest\n", 'uv run pytest -m "not slow"\n'
+RECORD = "uv run python tests/record_histories.py\n"
+
+
+def test_every_block_is_run_below() -> None:
+    run = {ONE_TERMINAL, INSTALL, SERVER, WORKER, STARTER, APPROVE, RESULT}
+    assert set(BLOCKS) == run | {CHECKS, TEST, FAST_TEST, RECORD}
+
+
+def test_sections_people_look_for() -> None:
+    sections = re.findall(r"^## (.*)$", README, re.M)
+    for title in (
+        "Prerequisites",
+        "Installation",
+        "Running the Sample",
+        "Scenarios",
+        "Development",
+    ):
+        assert title in sections
+
+
+def test_files_it_names_exist_and_all_are_named() -> None:
+    table = README.split("## Layout")[1].split("##")[0]
+    named = set(re.findall(r"^\| `([\w./]+)`", table, re.M))
+    modules = {path.name for path in ROOT.glob("*.py")}
+    assert named == modules | {"tests/"}
+
+
+def checkout(folder: Path) -> None:
+    """Copy what git has of this project, as a clone does, but with the edits of the moment."""
+    ignore = shutil.ignore_patterns(".venv", ".git", "*_cache", "__pycache__")
+    shutil.copytree(ROOT, folder, ignore=ignore, dirs_exist_ok=True)
+
+
+async def shell(stage: Stage, block: str, workflow_id: str = "") -> Process:
+    """Run a block of the README in a fresh copy, against the stage's port."""
+    assert block in BLOCKS
+    command = block.replace("WORKFLOW_ID", workflow_id)
+    ports = f"--headless --port {stage.port}"
+    command = command.replace("server start-dev", f"server start-dev {ports}")
+    return await stage.run("bash", "-c", command)
+
+
+async def to_the_end(stage: Stage, block: str, workflow_id: str = "") -> Process:
+    """Run a block to its end, and well."""
+    process = await shell(stage, block, workflow_id)
+    assert await process.ends(240) == 0, process.output
+    return process
+
+
+def normal(text: str) -> list[str]:
+    """Return lines without what differs from run to run."""
+    text = re.sub(r"order-[0-9a-f]{8}", "ORDER", text)
+    text = re.sub(r"(localhost|127\.0\.0\.1):\d+", "ADDRESS", text)
+    return re.sub(r"\d\d:\d\d:\d\d", "TIME", text).splitlines()
+
+
+def promised(scenario: str) -> list[str]:
+    """Return the lines that the README shows for a scenario."""
+    section = re.search(rf"^### {scenario}\n(.*?)(?=^##)", README, re.M | re.S)
+    assert section
+    return normal("".join(re.findall(r"^```text\n(.*?)^```$", section[1], re.M | re.S)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for a Unix shell")
+@side_by_side
+async def test_one_terminal(stage: Stage) -> None:
+    """The whole first screen, on a machine with nothing but uv: no virtual environment yet."""
+    assert stage.server
+    await stage.server.kill()
+    checkout(stage.folder)
+    process = await shell(stage, ONE_TERMINAL)
+    workflow_id = (await process.shows(r"Started workflow (\S+):", within=120))[1]
+    await process.shows(WAITING)
+    await to_the_end(stage, APPROVE, workflow_id)
+    assert await process.ends() == 0
+    assert set(promised("Happy path")) <= set(normal(process.output))
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.process.pid, 0)  # nothing of it is left
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for a Unix shell")
+@side_by_side
+async def test_terminal_each(stage: Stage) -> None:
+    assert stage.server
+    await stage.server.kill()
+    checkout(stage.folder)
+    await to_the_end(stage, INSTALL)
+    server = await shell(stage, SERVER)
+    worker = await shell(stage, WORKER)
+    await worker.shows(READY, within=60)
+    starter = await shell(stage, STARTER)
+    workflow_id = (await starter.shows(r"Started workflow (\S+):", within=60))[1]
+    await worker.shows(WAITING)
+    await to_the_end(stage, APPROVE, workflow_id)
+    assert await starter.ends() == 0
+    result = await to_the_end(stage, RESULT, workflow_id)
+    assert f"{workflow_id} fulfilled" in result.stdout
+    assert promised("Happy path") == normal(starter.stdout) + normal(worker.stderr)
+    for process in (worker, server):
+        process.send(signal.SIGINT)
+        assert await process.ends() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for a Unix shell")
+@side_by_side
+async def test_development(stage: Stage) -> None:
+    """The tests' command runs a test here, not all: this is one of them."""
+    checkout(stage.folder)
+    stage.environment["PYTEST_ADDOPTS"] = "-k total_is_exact"
+    for block in (CHECKS, TEST, FAST_TEST):
+        process = await to_the_end(stage, block)
+        assert re.search(r"6 passed, \d+ deselected", process.stdout)
+    before = (stage.folder / "tests" / "histories" / "expired.json").read_text()
+    await to_the_end(stage, RECORD)
+    assert (stage.folder / "tests" / "histories" / "expired.json").read_text() != before
+
+
+def test_environment_of_the_processes_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_API_KEY", "a person's own")
+    environment = clean_environment(TEMPORAL_ADDRESS="here")
+    names = {name for name in environment if name.startswith("TEMPORAL_")}
+    assert names == {"TEMPORAL_ADDRESS", "TEMPORAL_CONFIG_FILE"}
