@@ -42,10 +42,10 @@ class Order:
 async def connect() -> Client:
     """Connect to the server that TEMPORAL_* variables or temporal.toml name, else localhost:7233.
 
-    Waits up to 30 s for the server, so that all can be started in any order. Raises SystemExit
-    with one line if there is none by then, or if the namespace or the configuration is wrong.
+    Waits up to 30 s for it, so that all can be started in any order. Raises SystemExit with one
+    line when there is no server by then, no such namespace, or no usable configuration.
     """
-    # The SDK's core repeats what the worker logs, and warns in many lines of a lost server.
+    # The SDK's core warns of a lost server in many lines; what else fails, the worker logs itself.
     runtime = Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter="ERROR")))
     address, reason = "localhost:7233", "no answer"
     try:
@@ -59,19 +59,21 @@ async def connect() -> Client:
                     client = await Client.connect(**config, runtime=runtime)
                     break
                 except RuntimeError as error:
-                    # Quoted last is what the operating system or the server says.
-                    reason = [str(error), *re.findall('"([^"]+)"', str(error))][-1]
+                    # Quoted last in the SDK's error is what the operating system says.
+                    text = str(error).replace("InvalidContentType", '"it does not speak TLS"')
+                    reason = [text, *re.findall('"([^"]+)"', text)][-1]
                     await asyncio.sleep(0.5)
         notice.cancel()
         namespace = DescribeNamespaceRequest(namespace=client.namespace)
         await client.workflow_service.describe_namespace(namespace)
+        return client
     except TimeoutError:
         hint = "Start one: uv run temporal server start-dev"
         raise SystemExit(f"No Temporal server at {address}: {reason}. {hint}") from None
     except Exception as error:
+        reason = " ".join(str(error).split()).rstrip(".")
         hint = "Check the TEMPORAL_* variables and temporal.toml"
-        raise SystemExit(f"{address}: {' '.join(str(error).split())}. {hint}") from None
-    return client
+        raise SystemExit(f"{address}: {reason}. {hint}") from None
 
 
 def run(main: Coroutine[Any, Any, None]) -> NoReturn:

@@ -5,15 +5,15 @@ import sys
 from uuid import uuid4
 
 from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 
 from shared import APPROVAL_TIMEOUT, TASK_QUEUE, Order, connect, run
 from workflow import OrderFulfillment
 
 
 async def main() -> None:
-    """Print the order's result, or raise SystemExit with the reason why there is none."""
+    """Print the result of a new order, or raise SystemExit with the reason why there is none."""
     client = await connect()
     order = Order(
         order_id=f"order-{uuid4().hex[:8]}",
@@ -24,36 +24,33 @@ async def main() -> None:
     )
     summary = f"{order.quantity} x {order.item}, {order.total}"
     approve = f"uv run temporal workflow signal --workflow-id {order.order_id} --name approve_order"
-    try:
-        handle = await client.start_workflow(
-            OrderFulfillment.run,
-            order,
-            id=order.order_id,
-            task_queue=TASK_QUEUE,
-            static_summary=summary,
-            static_details=f"Approve with the signal `approve_order`:\n\n    {approve}",
-        )
-    except WorkflowAlreadyStartedError:
-        raise SystemExit(f"Order {order.order_id} is already running; use another id") from None
+    handle = await client.start_workflow(
+        OrderFulfillment.run,
+        order,
+        id=order.order_id,
+        task_queue=TASK_QUEUE,
+        static_summary=summary,
+        static_details=f"Approve it with **More Actions > Send a Signal**, or with `{approve}`",
+    )
     print(f"Started workflow {handle.id}: {summary}")
     print(f"Approve it within {APPROVAL_TIMEOUT.seconds} s of its payment, in another terminal:")
     print(f"  {approve}", flush=True)
 
-    lost = f"order goes on. Result: uv run temporal workflow result --workflow-id {handle.id}"
+    goes_on = f"order goes on. Result: uv run temporal workflow result --workflow-id {handle.id}"
     try:
         print(await handle.result())
     except WorkflowFailureError as failure:
-        reason: BaseException = failure
-        while reason.__cause__:
-            reason = reason.__cause__
-        message = f"{type(reason).__name__}: {reason}"
-        if isinstance(reason, ApplicationError):
-            message = reason.message
-        raise SystemExit(f"Order {handle.id} failed: {message}") from None
-    except RPCError:
-        raise SystemExit(f"Server lost; {lost}") from None
+        cause: BaseException = failure
+        while cause.__cause__:
+            cause = cause.__cause__
+        reason = cause.message if isinstance(cause, ApplicationError) else repr(cause)
+        raise SystemExit(f"Order {handle.id} failed: {reason}") from None
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise SystemExit(f"Order {handle.id} is gone: the server kept it in memory") from None
+        raise SystemExit(f"Server lost; {goes_on}") from None
     except asyncio.CancelledError:
-        print(f"Interrupted; {lost}", file=sys.stderr)
+        print(f"Interrupted; {goes_on}", file=sys.stderr)
         raise
 
 

@@ -24,26 +24,24 @@ class OneLineFormatter(logging.Formatter):
         """Format a record with the order, step and attempt that the SDK's loggers add to it."""
         step = getattr(record, "temporal_activity", {})
         order = step or getattr(record, "temporal_workflow", {})
-        parts = [self.formatTime(record, "%H:%M:%S"), order.get("workflow_id")]
-        parts.append(step.get("activity_type"))
+        message, attempt = record.getMessage(), step.get("attempt", 0)
         error = record.exc_info[1] if record.exc_info else None
-        if step and (error or step["attempt"] > 1):
-            parts.append(f"attempt {step['attempt']}")
-        if not error:
-            parts.append(record.getMessage())
-        elif isinstance(error, ApplicationError) and error.non_retryable:
-            parts.append(f"refused: {error.message}")
-        elif step:
-            parts.append(f"failed, retrying: {type(error).__name__}: {error}")
-        else:
-            reasons = [str(error)]
+        if isinstance(error, ApplicationError) and error.non_retryable:
+            message = f"refused: {error.message}"
+        elif error and step:
+            message = f"failed, retrying: {type(error).__name__}: {error}"
+        elif error:
+            reasons = str(error)
             while error.__cause__:
                 error = error.__cause__
-                reasons.append(str(error))
+                reasons += f": {error}"
             place = traceback.extract_tb(error.__traceback__)[-1]
-            parts.append(f"workflow task failed: {type(error).__name__}: {': '.join(reasons)}")
-            parts.append(f"({Path(place.filename).name}:{place.lineno})")
-        return " ".join(filter(None, parts))
+            message = f"workflow task failed: {type(error).__name__}: {reasons}"
+            message += f" ({Path(place.filename).name}:{place.lineno})"
+        if attempt > 1 or (step and error):
+            message = f"attempt {attempt} {message}"
+        parts = order.get("workflow_id"), step.get("activity_type"), message
+        return " ".join(filter(None, [self.formatTime(record, "%H:%M:%S"), *parts]))
 
 
 async def main() -> None:
@@ -55,10 +53,10 @@ async def main() -> None:
     workflow.logger.workflow_info_on_message = False
 
     client = await connect()
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    stop = asyncio.Event()
     if sys.platform != "win32":  # where asyncio knows only Ctrl-C, which cancels this coroutine
-        for stop_signal in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(stop_signal, stop.set)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with Worker(
         client,
         task_queue=TASK_QUEUE,
@@ -66,9 +64,8 @@ async def main() -> None:
         activities=[process_payment, reserve_inventory, deliver_order],
         graceful_shutdown_timeout=timedelta(seconds=10),
     ):
-        address = client.service_client.config.target_host
-        where = f"{address}, namespace {client.namespace}, task queue {TASK_QUEUE}"
-        logging.info("Ready: %s (Ctrl-C to stop)", where)
+        where = f"{client.service_client.config.target_host}, namespace {client.namespace}"
+        logging.info("Ready: %s, task queue %s (Ctrl-C to stop)", where, TASK_QUEUE)
         await stop.wait()
 
 

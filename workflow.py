@@ -51,11 +51,15 @@ class OrderFulfillment:
         # raise RuntimeError("workflow bug!")
 
         until = f"{workflow.now() + APPROVAL_TIMEOUT:%H:%M:%S} UTC"
-        workflow.set_current_details(f"Waiting until {until} for the signal `approve_order`")
+        workflow.set_current_details(
+            f"Waiting until {until} for approval: **More Actions > Send a Signal** `approve_order`"
+        )
         workflow.logger.info("waiting until %s for the signal approve_order", until)
         try:
             await workflow.wait_condition(
-                lambda: self._approved, timeout=APPROVAL_TIMEOUT, timeout_summary="Order expires"
+                lambda: self._approved,
+                timeout=APPROVAL_TIMEOUT,
+                timeout_summary="Wait for the approval",
             )
         except TimeoutError:
             # While no worker runs, the approval and the timeout may both come in: approved.

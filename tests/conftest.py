@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import staged
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig
 from temporalio.testing import WorkflowEnvironment
 
 import activities
@@ -16,7 +17,9 @@ import activities
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment() -> Iterator[None]:
-    """Keep the Temporal settings of the person who runs the tests out of them."""
+    """Keep the Temporal settings of the person who runs the tests out, and the core quiet."""
+    quiet = TelemetryConfig(logging=LoggingConfig(filter="ERROR"))
+    Runtime.set_default(Runtime(telemetry=quiet), error_if_already_set=False)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
             patch.delenv(name)

@@ -1,11 +1,17 @@
 """The scripts as people run them: what they print, and how they end."""
 
+import json
 import re
 import signal
 import time
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from support import FULFILLED, READY, WAITING, Process, Stage, side_by_side, until
+from temporalio.api.sdk.v1 import WorkflowMetadata
+
+from shared import APPROVAL_TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -110,13 +116,17 @@ async def closed(stage: Stage, command: str, reason: str, *options: str) -> None
 
 @side_by_side
 async def test_cancelled(stage: Stage) -> None:
-    await closed(stage, "cancel", "CancelledError: Workflow cancelled")
+    await closed(stage, "cancel", "CancelledError('Workflow cancelled')")
 
 
 @side_by_side
 async def test_terminated(stage: Stage) -> None:
     await closed(
-        stage, "terminate", "TerminatedError: approved by nobody", "--reason", "approved by nobody"
+        stage,
+        "terminate",
+        "TerminatedError('out of mugs')",
+        "--reason",
+        "out of mugs",
     )
 
 
@@ -130,7 +140,7 @@ async def test_timed_out(stage: Stage) -> None:
     await stage.worker()
     starter, workflow_id = await stage.starter()
     assert await starter.ends() == 1
-    assert starter.stderr == f"Order {workflow_id} failed: TimeoutError: Workflow timed out\n"
+    assert starter.stderr == f"Order {workflow_id} failed: TimeoutError('Workflow timed out')\n"
 
 
 @side_by_side
@@ -140,7 +150,7 @@ async def test_order_id_that_is_running(stage: Stage) -> None:
     await stage.starter()
     second = await stage.script("starter.py")
     assert await second.ends() == 1
-    assert second.output == "Order order-1 is already running; use another id\n"
+    assert second.output == "Workflow execution already started\n"
 
 
 @side_by_side
@@ -252,3 +262,71 @@ async def test_cli_start(stage: Stage) -> None:
         return (await stage.history("o-1")).completed == FULFILLED
 
     await until(fulfilled, 20, "order of the CLI")
+
+
+async def details(stage: Stage, workflow_id: str) -> str:
+    """Return what the Web UI shows as the current details of an order."""
+    handle = stage.client.get_workflow_handle(workflow_id)
+    metadata: Any = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    for signal_definition in metadata.definition.signal_definitions:
+        assert signal_definition.name == "approve_order"
+        assert signal_definition.description.startswith("Approve the order")
+    assert len(metadata.definition.signal_definitions) == 1
+    return str(metadata.current_details)
+
+
+@side_by_side
+async def test_what_the_web_ui_shows(stage: Stage) -> None:
+    worker = await stage.worker()
+    _, workflow_id = await stage.starter()
+    handle = stage.client.get_workflow_handle(workflow_id)
+    description = await handle.describe()
+    assert await description.static_summary() == "2 x Temporal mug, $39.98"
+    approve = f"uv run temporal workflow signal --workflow-id {workflow_id} --name approve_order"
+    assert f"`{approve}`" in (await description.static_details() or "")
+
+    await worker.shows("process_payment charging")
+    assert await details(stage, workflow_id) == "Charging the credit card"
+    until_when = (await worker.shows(r"waiting until (\d\d:\d\d:\d\d UTC)"))[1]
+    waiting = await details(stage, workflow_id)
+    assert waiting.startswith(f"Waiting until {until_when} for approval: ")
+    assert waiting.endswith("`approve_order`")
+    paid = (await stage.history(workflow_id)).times["process_payment"]
+    expiry = datetime.fromtimestamp(paid, UTC) + APPROVAL_TIMEOUT
+    shown = datetime.strptime(until_when, "%H:%M:%S UTC").replace(tzinfo=UTC)
+    assert abs((expiry - datetime.combine(expiry.date(), shown.timetz())).total_seconds()) < 2
+
+    await stage.approve(workflow_id)
+    await worker.shows("reserve_inventory reserving")
+    assert await details(stage, workflow_id) == "Approved, reserving the items"
+    await worker.shows("deliver_order delivering")
+    assert await details(stage, workflow_id) == "Delivering the items"
+    await worker.shows("fulfilled")
+    assert await details(stage, workflow_id) == "Fulfilled"
+
+    summaries = []
+    async for event in handle.fetch_history_events():
+        if event.user_metadata.HasField("summary"):
+            summaries.append(json.loads(event.user_metadata.summary.data))
+    assert list(dict.fromkeys(summaries)) == [
+        "2 x Temporal mug, $39.98",
+        "Charge the credit card",
+        "Wait for the approval",
+        "Reserve the items",
+        "Deliver the items",
+    ]
+    assert (await stage.history(workflow_id)).total == 29, "none of it costs an event"
+
+
+@side_by_side
+async def test_dev_server_that_forgets_the_order(stage: Stage) -> None:
+    worker = await stage.worker()
+    starter, workflow_id = await stage.starter()
+    await worker.shows(WAITING)
+    assert stage.server
+    await stage.server.kill()
+    for file in stage.folder.parent.glob("db*"):
+        file.unlink()
+    await stage.start_server()
+    assert await starter.ends() == 1
+    assert starter.stderr == f"Order {workflow_id} is gone: the server kept it in memory\n"
