@@ -203,21 +203,22 @@ class Stage:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 cwd=self.folder,
-                stdin=asyncio.subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                **{"env": self.environment, **options},
+                **{"env": self.environment, "stdin": asyncio.subprocess.DEVNULL, **options},
             )
         self.processes.append(Process(process, out, err))
         return self.processes[-1]
 
-    async def start_server(self, *options: str) -> None:
-        """Start the dev server on its database file, and connect a client to it."""
+    async def start_server(self, *options: str, in_memory: bool = False) -> None:
+        """Start the dev server, on its database file or in memory, and connect a client to it."""
         cli = shutil.which("temporal")
         assert cli, "the Temporal CLI is not on the PATH"
         start = ["server", "start-dev", "--headless", "--log-level", "never"]
-        start += ["--port", str(self.port), "--db-filename", str(self.folder.parent / "db")]
+        start += ["--port", str(self.port)]
+        if not in_memory:
+            start += ["--db-filename", str(self.folder.parent / "db")]
         self.server = await self.run(cli, *start, *options)
         await self.server.shows("Temporal Server:")
 
