@@ -29,7 +29,8 @@ async def process_payment(order: Order) -> str:
         if not valid:
             message = f"{field} must be {rule}, not {getattr(order, field)!r:.40}"
             raise ApplicationError(message, type="InvalidOrder", non_retryable=True)
-    if expiry and f"20{expiry[2]}-{expiry[1]}" < f"{activity.info().started_time:%Y-%m}":
+    # The month in which the payment was scheduled: a retry must not judge a charged card anew.
+    if expiry and f"20{expiry[2]}-{expiry[1]}" < f"{activity.info().scheduled_time:%Y-%m}":
         message = f"credit card expired, cc_expiry is {order.cc_expiry}"
         raise ApplicationError(message, type="CreditCardExpired", non_retryable=True)
 

@@ -33,7 +33,8 @@ async def main() -> None:
         static_details=f"Approve it with **More Actions > Send a Signal**, or with `{approve}`",
     )
     print(f"Started workflow {handle.id}: {summary}")
-    print(f"Approve it within {APPROVAL_TIMEOUT.seconds} s of its payment, in another terminal:")
+    seconds = APPROVAL_TIMEOUT.seconds
+    print(f"Waiting for approval, up to {seconds} s after the payment. In another terminal:")
     print(f"  {approve}", flush=True)
 
     goes_on = f"order goes on. Result: uv run temporal workflow result --workflow-id {handle.id}"

@@ -50,11 +50,11 @@ class OrderFulfillment:
         # Scenario "bug in workflow": uncomment the next line, and restart the worker.
         # raise RuntimeError("workflow bug!")
 
-        until = f"{workflow.now() + APPROVAL_TIMEOUT:%H:%M:%S} UTC"
-        workflow.set_current_details(
-            f"Waiting until {until} for approval: **More Actions > Send a Signal** `approve_order`"
-        )
-        workflow.logger.info("waiting until %s for the signal approve_order", until)
+        if not self._approved:
+            until = f"{workflow.now() + APPROVAL_TIMEOUT:%H:%M:%S} UTC"
+            how = "**More Actions > Send a Signal** `approve_order`"
+            workflow.set_current_details(f"Waiting until {until} for approval: {how}")
+            workflow.logger.info("waiting until %s for the signal approve_order", until)
         try:
             await workflow.wait_condition(
                 lambda: self._approved,

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,10 +18,12 @@ pytestmark = pytest.mark.usefixtures("_no_latency")
 
 
 async def pay(order: Order, today: str = "2030-06-15 12:00:00") -> str:
-    """Run the payment as an attempt that started at a time of ours."""
+    """Run the payment as scheduled at a time of ours, and attempted much later."""
     environment = ActivityEnvironment()
-    started = datetime.fromisoformat(today).replace(tzinfo=UTC)
-    environment.info = dataclasses.replace(environment.info, started_time=started)
+    scheduled = datetime.fromisoformat(today).replace(tzinfo=UTC)
+    environment.info = dataclasses.replace(
+        environment.info, scheduled_time=scheduled, started_time=scheduled + timedelta(days=40)
+    )
     result: str = await environment.run(process_payment, order)
     return result
 

@@ -21,7 +21,7 @@ def started(stage_id: str) -> str:
     approve = f"uv run temporal workflow signal --workflow-id {stage_id} --name approve_order"
     return (
         f"Started workflow {stage_id}: 2 x Temporal mug, $39.98\n"
-        "Approve it within 30 s of its payment, in another terminal:\n"
+        "Waiting for approval, up to 30 s after the payment. In another terminal:\n"
         f"  {approve}\n"
     )
 

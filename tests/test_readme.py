@@ -49,6 +49,12 @@ def test_files_it_names_exist_and_all_are_named() -> None:
     assert named == modules | {"tests/"}
 
 
+def test_output_fits_a_terminal_of_100_columns() -> None:
+    shown = "".join(re.findall(r"^```text\n(.*?)^```$", README, re.M | re.S)).splitlines()
+    assert len(shown) > 15
+    assert [line for line in shown if len(line) > 100] == []
+
+
 def checkout(folder: Path) -> None:
     """Copy what git has of this project, as a clone does, but with the edits of the moment."""
     ignore = shutil.ignore_patterns(".venv", ".git", "*_cache", "__pycache__")
