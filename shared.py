@@ -42,8 +42,7 @@ class Order:
 async def connect() -> Client:
     """Connect to the server that TEMPORAL_* variables or temporal.toml name, else localhost:7233.
 
-    Waits up to 30 s for it, so that all can be started in any order. Raises SystemExit with one
-    line when there is no server by then, no such namespace, or no usable configuration.
+    Waits up to 30 s for it, then raises SystemExit with one line; as it does without the namespace.
     """
     # The SDK's core warns of a lost server in many lines; what else fails, the worker logs itself.
     runtime = Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter="ERROR")))
@@ -83,7 +82,7 @@ def run(main: Coroutine[Any, Any, None]) -> NoReturn:
         asyncio.run(main)
     except KeyboardInterrupt:
         status = 130
-    except (SystemExit, TemporalError) as failure:
+    except (SystemExit, TemporalError, RuntimeError) as failure:
         print(failure, file=sys.stderr)
         status = 1
     # The SDK's threads can crash an interpreter that shuts down: leave without the shutdown

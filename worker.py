@@ -36,8 +36,9 @@ class OneLineFormatter(logging.Formatter):
                 error = error.__cause__
                 reasons += f": {error}"
             place = traceback.extract_tb(error.__traceback__)[-1]
-            message = f"workflow task failed: {type(error).__name__}: {reasons}"
-            message += f" ({Path(place.filename).name}:{place.lineno})"
+            what = "workflow task failed" if order else message
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            message = f"{what}: {type(error).__name__}: {reasons} ({where})"
         if attempt > 1 or (step and error):
             message = f"attempt {attempt} {message}"
         parts = order.get("workflow_id"), step.get("activity_type"), message
@@ -46,9 +47,8 @@ class OneLineFormatter(logging.Formatter):
 
 async def main() -> None:
     """Serve orders; once stopped, give running activities 10 s to finish."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(OneLineFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.INFO)
+    logging.getLogger().handlers[0].setFormatter(OneLineFormatter())
     activity.logger.activity_info_on_message = False
     workflow.logger.workflow_info_on_message = False
 

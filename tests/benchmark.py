@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import floor
 from support import ROOT, Process, Stage, an_order, read_history, until
+from temporalio import workflow
 from temporalio.client import WorkflowHandle
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
@@ -37,7 +38,7 @@ import activities
 import shared
 from workflow import OrderFulfillment
 
-SAMPLE, FLOOR = "sample", "floor"
+SAMPLE, FLOOR, PLAIN = "sample", "floor", "sample-without-summaries"
 SETTINGS: dict[str, dict[str, Any]] = {
     "SDK's defaults": {},
     "max_concurrent_activities=1000": {"max_concurrent_activities": 1000},
@@ -65,8 +66,16 @@ def serve(kind: str, latency: float, setting: str) -> None:
     threading.Thread(target=answer, daemon=True).start()
     if kind == FLOOR:
         asyncio.run(floor.main(os.environ["TEMPORAL_ADDRESS"]))
+    if kind == PLAIN:
+        execute: Any = workflow.execute_activity
+
+        def without_summary(*arguments: Any, summary: str, **options: Any) -> Any:
+            return execute(*arguments, **options)
+
+        setattr(workflow, "execute_activity", without_summary)  # noqa: B010  mypy
     activities.SIMULATED_LATENCY_SECONDS = latency
     shared.APPROVAL_TIMEOUT = timedelta(hours=1)
+    shared.TASK_QUEUE = kind
     import worker
 
     setattr(worker, "Worker", functools.partial(Worker, **SETTINGS[setting]))  # noqa: B010  mypy
@@ -113,15 +122,10 @@ class Workers:
         """Start an order, or its like on the floor."""
         start = self.stage.client.start_workflow
         name, signal = f"{self.kind}-{uuid4()}", "approve_order" if approved else None
+        options: Any = {"id": name, "task_queue": self.kind, "start_signal": signal}
         if self.kind == FLOOR:
-            queue = floor.TASK_QUEUE
-            return await start(
-                floor.Floor.run, text, id=name, task_queue=queue, start_signal=signal
-            )
-        order, queue = an_order(name), shared.TASK_QUEUE
-        return await start(
-            OrderFulfillment.run, order, id=name, task_queue=queue, start_signal=signal
-        )
+            return await start(floor.Floor.run, text, **options)
+        return await start(OrderFulfillment.run, an_order(name), **options)
 
 
 @asynccontextmanager
@@ -231,19 +235,23 @@ def say(text: str) -> None:
 
 async def cost_of_an_order(stage: Stage, report: Report) -> None:
     """Measure throughput, latency, CPU and memory at several loads, in turns with the floor."""
-    for in_flight, orders, rounds in ((1, 30, 3), (20, 150, 7), (200, 300, 5)):
-        figures = {SAMPLE: Figures(), FLOOR: Figures()}
-        async with workers(stage, SAMPLE) as sample, workers(stage, FLOOR) as lowest:
-            for crew in (sample, lowest):
-                await measure(crew, in_flight, orders // 2, Figures())  # to warm it up
+    for in_flight, orders, rounds in ((1, 30, 3), (20, 150, 6), (200, 300, 4)):
+        figures = {kind: Figures() for kind in (SAMPLE, FLOOR, PLAIN)}
+        async with (
+            workers(stage, SAMPLE) as sample,
+            workers(stage, FLOOR) as lowest,
+            workers(stage, PLAIN) as plain,
+        ):
             for turn in range(rounds):
                 say(f"{in_flight} in flight, round {turn + 1} of {rounds}")
-                for crew in (sample, lowest) if turn % 2 else (lowest, sample):
+                for crew in (sample, lowest, plain)[:: 1 if turn % 2 else -1]:
                     await measure(crew, in_flight, orders, figures[crew.kind])
         report.section(f"No latency, {in_flight} in flight")
         rows = figures[SAMPLE].row(), figures[FLOOR].row()
         for name in rows[0]:
             report.add(name, rows[0][name], rows[1][name])
+        name = "worker CPU an order, ms"
+        report.add(f"{name}, without summaries", figures[PLAIN].row()[name], rows[1][name])
 
 
 async def waits(handle: WorkflowHandle[Any, Any]) -> None:

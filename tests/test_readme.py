@@ -23,11 +23,12 @@ RESULT = "uv run temporal workflow result --workflow-id WORKFLOW_ID\n"
 CHECKS = "uv run ruff check .\nuv run mypy .\nuv run pytest\n"
 TEST, FAST_TEST = "uv run pytest\n", 'uv run pytest -m "not slow"\n'
 RECORD = "uv run python tests/record_histories.py\n"
+BENCHMARK = "uv run python tests/benchmark.py\n"
 
 
 def test_every_block_is_run_below() -> None:
     run = {ONE_TERMINAL, INSTALL, SERVER, WORKER, STARTER, APPROVE, RESULT}
-    assert set(BLOCKS) == run | {CHECKS, TEST, FAST_TEST, RECORD}
+    assert set(BLOCKS) == run | {CHECKS, TEST, FAST_TEST, RECORD, BENCHMARK}
 
 
 def test_sections_people_look_for() -> None:
@@ -146,6 +147,11 @@ async def test_development(stage: Stage) -> None:
     before = (stage.folder / "tests" / "histories" / "expired.json").read_text()
     await to_the_end(stage, RECORD)
     assert (stage.folder / "tests" / "histories" / "expired.json").read_text() != before
+    benchmark = await shell(stage, BENCHMARK)  # a quarter of an hour; its first figures will do
+    await benchmark.shows("1 in flight, round 2", within=90)
+    benchmark.send(signal.SIGINT)
+    assert await benchmark.ends() == 130
+    assert "Traceback" not in benchmark.output
 
 
 def test_environment_of_the_processes_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
