@@ -2,7 +2,7 @@
 
 It starts a dev server and workers of its own and prints a table; ``--json FILE`` writes the same as
 data. The floor (``floor.py``) is measured in the same run, in turns with the sample. It takes about
-a quarter of an hour, in which the machine should have nothing else to do.
+25 minutes, in which the machine should have nothing else to do.
 """
 
 import argparse

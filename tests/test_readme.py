@@ -147,7 +147,7 @@ async def test_development(stage: Stage) -> None:
     before = (stage.folder / "tests" / "histories" / "expired.json").read_text()
     await to_the_end(stage, RECORD)
     assert (stage.folder / "tests" / "histories" / "expired.json").read_text() != before
-    benchmark = await shell(stage, BENCHMARK)  # a quarter of an hour; its first figures will do
+    benchmark = await shell(stage, BENCHMARK)  # 25 minutes; its first rounds will do
     await benchmark.shows("1 in flight, round 2", within=90)
     benchmark.send(signal.SIGINT)
     assert await benchmark.ends() == 130
