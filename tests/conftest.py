@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ import activities
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment() -> Iterator[None]:
     """Keep the Temporal settings of the person who runs the tests out, and the core quiet."""
+    # A shell may start the tests in the background, with Ctrl-C ignored; their processes inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     quiet = TelemetryConfig(logging=LoggingConfig(filter="ERROR"))
     Runtime.set_default(Runtime(telemetry=quiet), error_if_already_set=False)
     with pytest.MonkeyPatch.context() as patch:
