@@ -19,7 +19,7 @@ import activities
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment() -> Iterator[None]:
     """Keep the Temporal settings of the person who runs the tests out, and the core quiet."""
-    # A shell may start the tests in the background, with Ctrl-C ignored; their processes inherit it.
+    # A shell that starts the tests in the background has Ctrl-C ignored, in their processes too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     quiet = TelemetryConfig(logging=LoggingConfig(filter="ERROR"))
     Runtime.set_default(Runtime(telemetry=quiet), error_if_already_set=False)
