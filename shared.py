@@ -42,7 +42,8 @@ class Order:
 async def connect() -> Client:
     """Connect to the server that TEMPORAL_* variables or temporal.toml name, else localhost:7233.
 
-    Waits up to 30 s for it, then raises SystemExit with one line; as it does without the namespace.
+    Waits up to 30 s for it, so that all can be started in any order. Raises SystemExit with one
+    line when there is none by then, or when the namespace or the settings are wrong.
     """
     # The SDK's core warns of a lost server in many lines; what else fails, the worker logs itself.
     runtime = Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter="ERROR")))
