@@ -75,7 +75,7 @@ async def test_worker_killed_in_the_delivery(stage: Stage) -> None:
 async def test_approval_while_the_worker_is_down_past_the_deadline(stage: Stage) -> None:
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
-    await worker.shows(WAITING)
+    await stage.reaches(workflow_id, "TIMER_STARTED")  # the worker's line comes a little earlier
     await worker.kill()
     await stage.approve(workflow_id)
     await stage.reaches(workflow_id, "TIMER_FIRED", within=60)
@@ -88,7 +88,7 @@ async def test_approval_while_the_worker_is_down_past_the_deadline(stage: Stage)
 async def test_no_approval_while_the_worker_is_down_past_the_deadline(stage: Stage) -> None:
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
-    await worker.shows(WAITING)
+    await stage.reaches(workflow_id, "TIMER_STARTED")  # the worker's line comes a little earlier
     await worker.kill()
     await stage.reaches(workflow_id, "TIMER_FIRED", within=60)
     await stage.worker()
