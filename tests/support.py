@@ -91,7 +91,7 @@ class Process:
         """Both, for messages and searches."""
         return self.stdout + self.stderr
 
-    async def shows(self, pattern: str, within: float = 30, times: int = 1) -> re.Match[str]:
+    async def shows(self, pattern: str, within: float = 60, times: int = 1) -> re.Match[str]:
         """Wait until its output has so many matches of a pattern; return the last of them."""
 
         def matches() -> list[re.Match[str]] | None:
@@ -107,7 +107,7 @@ class Process:
             raise AssertionError(f"{error}\n{self.output}") from None
         return found[times - 1]
 
-    async def ends(self, within: float = 30) -> int:
+    async def ends(self, within: float = 60) -> int:
         """Wait for its end and return its exit status."""
         try:
             return await asyncio.wait_for(self.process.wait(), within)
