@@ -219,8 +219,14 @@ class Stage:
         start += ["--port", str(self.port)]
         if not in_memory:
             start += ["--db-filename", str(self.folder.parent / "db")]
-        self.server = await self.run(cli, *start, *options)
-        await self.server.shows("Temporal Server:")
+        for attempts_left in (2, 1, 0):
+            self.server = await self.run(cli, *start, *options)
+            try:
+                await self.server.shows("Temporal Server:")
+                break
+            except AssertionError:  # another process took one of its ports just before it did
+                if not attempts_left:
+                    raise
 
         async def connected() -> Client | None:
             try:
