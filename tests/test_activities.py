@@ -104,6 +104,7 @@ async def test_expired_card_is_refused_for_good(cc_expiry: str, today: str) -> N
             for text in (" 12/30", "12/30 ", "12/30\n", "12 / 30", "12/30/01", "30/12", "-1/30")
         ],
         ("cc_expiry", "1２/30", "'1２/30'"),  # noqa: RUF001  a full-width digit is the point
+        ("cc_expiry", "12/3０", "'12/3０'"),  # noqa: RUF001  and here in the year
         ("cc_expiry", "١٢/٣٠", "'١٢/٣٠'"),
         ("cc_expiry", "12/30" * 100_000, "'" + ("12/30" * 10)[:39]),
         ("order_id", "", "''"),
