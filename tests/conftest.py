@@ -60,7 +60,7 @@ async def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[dict[str, asyncio.Task[None]]]:
     """Run all scenarios of the session, several at a time, each with a server of its own."""
-    at_once = asyncio.Semaphore(8)
+    at_once = asyncio.Semaphore(6)
 
     async def run(scenario: object, folder: Path) -> None:
         assert callable(scenario)

@@ -104,9 +104,8 @@ async def test_payloads(stage: Stage) -> None:
     async def start(number: int, payload: str) -> str | None:
         path = stage.folder / f"{number}.json"
         path.write_text(payload)
-        async with few_at_once:
-            options = ("--workflow-id", f"order-{number}", "--input-file", str(path))
-            process = await stage.temporal(*START, *options)
+        options = ("--workflow-id", f"order-{number}", "--input-file", str(path))
+        process = await stage.temporal(*START, *options)
         return process.stderr if await process.ends() else None
 
     async def check(number: int, payload: str) -> None:
@@ -136,8 +135,13 @@ async def test_payloads(stage: Stage) -> None:
             await stage.approve(workflow_id)
             assert "fulfilled" in await handle.result()
 
+    async def one(number: int, payload: str) -> None:
+        # A crowd could time a workflow task out, and then no failed one is in its history.
+        async with few_at_once:
+            await check(number, payload)
+
     payloads = [*REFUSED, *HELD, *NOT_SENT, *FINE]
-    checks = [check(number, payload) for number, payload in enumerate(payloads)]
+    checks = [one(number, payload) for number, payload in enumerate(payloads)]
     results = await asyncio.gather(*checks, return_exceptions=True)
     failures = [result for result in results if result]
     assert not failures, "\n".join(map(str, failures))
