@@ -1,5 +1,6 @@
 """The workflow: an order from its payment to its delivery."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
@@ -55,18 +56,17 @@ class OrderFulfillment:
             how = "**More Actions > Send a Signal** `approve_order`"
             workflow.set_current_details(f"Waiting until {until} for approval: {how}")
             workflow.logger.info("waiting until %s for the signal approve_order", until)
-        try:
-            await workflow.wait_condition(
-                lambda: self._approved,
-                timeout=APPROVAL_TIMEOUT,
-                timeout_summary="Wait for the approval",
-            )
-        except TimeoutError:
-            # While no worker runs, the approval and the timeout may both come in: approved.
-            if not self._approved:
-                workflow.set_current_details("Expired, not approved in time")
-                workflow.logger.info("expired")
-                raise ApplicationError("order expired", type="OrderExpired") from None
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._approved,
+                    timeout=APPROVAL_TIMEOUT,
+                    timeout_summary="Wait for the approval",
+                )
+        # While no worker runs, the approval and the timeout may both come in: approved.
+        if not self._approved:
+            workflow.set_current_details("Expired, not approved in time")
+            workflow.logger.info("expired")
+            raise ApplicationError("order expired", type="OrderExpired")
 
         workflow.set_current_details("Approved, reserving the items")
         reservation = await workflow.execute_activity(
