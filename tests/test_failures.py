@@ -71,12 +71,18 @@ async def test_worker_killed_in_the_delivery(stage: Stage) -> None:
     await finishes_elsewhere(stage, await stage.worker(), "deliver_order delivering")
 
 
-@side_by_side
-async def test_approval_while_the_worker_is_down_past_the_deadline(stage: Stage) -> None:
+async def waits_without_worker(stage: Stage) -> tuple[Process, str]:
+    """Start an order, and kill its worker once the server has the timer of its approval."""
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
     await stage.reaches(workflow_id, "TIMER_STARTED")  # the worker's line comes a little earlier
     await worker.kill()
+    return starter, workflow_id
+
+
+@side_by_side
+async def test_approval_while_the_worker_is_down_past_the_deadline(stage: Stage) -> None:
+    starter, workflow_id = await waits_without_worker(stage)
     await stage.approve(workflow_id)
     await stage.reaches(workflow_id, "TIMER_FIRED", within=60)
     await stage.worker()
@@ -86,10 +92,7 @@ async def test_approval_while_the_worker_is_down_past_the_deadline(stage: Stage)
 
 @side_by_side
 async def test_no_approval_while_the_worker_is_down_past_the_deadline(stage: Stage) -> None:
-    worker = await stage.worker()
-    starter, workflow_id = await stage.starter()
-    await stage.reaches(workflow_id, "TIMER_STARTED")  # the worker's line comes a little earlier
-    await worker.kill()
+    starter, workflow_id = await waits_without_worker(stage)
     await stage.reaches(workflow_id, "TIMER_FIRED", within=60)
     await stage.worker()
     assert await starter.ends() == 1

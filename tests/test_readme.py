@@ -78,6 +78,22 @@ async def to_the_end(stage: Stage, block: str, workflow_id: str = "") -> Process
     return process
 
 
+async def clone_only(stage: Stage) -> None:
+    """Make a stage a machine with nothing but a clone: no server yet, no virtual environment."""
+    assert stage.server
+    await stage.server.kill()
+    checkout(stage.folder)
+
+
+async def fulfilled(stage: Stage, starter: Process, worker: Process) -> str:
+    """Approve a starter's order once it waits, see the starter end well; return the workflow id."""
+    workflow_id = (await starter.shows(r"Started workflow (\S+):", within=120))[1]
+    await worker.shows(WAITING)
+    await to_the_end(stage, APPROVE, workflow_id)
+    assert await starter.ends() == 0
+    return workflow_id
+
+
 def normal(text: str) -> list[str]:
     """Return lines without what differs from run to run."""
     text = re.sub(r"order-[0-9a-f]{8}", "ORDER", text)
@@ -96,15 +112,10 @@ def promised(scenario: str) -> list[str]:
 @pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for a Unix shell")
 @side_by_side
 async def test_one_terminal(stage: Stage) -> None:
-    """The whole first screen, on a machine with nothing but uv: no virtual environment yet."""
-    assert stage.server
-    await stage.server.kill()
-    checkout(stage.folder)
+    """The whole first screen."""
+    await clone_only(stage)
     process = await shell(stage, ONE_TERMINAL)
-    workflow_id = (await process.shows(r"Started workflow (\S+):", within=120))[1]
-    await process.shows(WAITING)
-    await to_the_end(stage, APPROVE, workflow_id)
-    assert await process.ends() == 0
+    await fulfilled(stage, process, process)
     assert set(promised("Happy path")) <= set(normal(process.output))
     with pytest.raises(ProcessLookupError):
         os.killpg(process.process.pid, 0)  # nothing of it is left
@@ -114,18 +125,13 @@ async def test_one_terminal(stage: Stage) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for a Unix shell")
 @side_by_side
 async def test_terminal_each(stage: Stage) -> None:
-    assert stage.server
-    await stage.server.kill()
-    checkout(stage.folder)
+    await clone_only(stage)
     await to_the_end(stage, INSTALL)
     server = await shell(stage, SERVER)
     worker = await shell(stage, WORKER)
     await worker.shows(READY, within=60)
     starter = await shell(stage, STARTER)
-    workflow_id = (await starter.shows(r"Started workflow (\S+):", within=60))[1]
-    await worker.shows(WAITING)
-    await to_the_end(stage, APPROVE, workflow_id)
-    assert await starter.ends() == 0
+    workflow_id = await fulfilled(stage, starter, worker)
     result = await to_the_end(stage, RESULT, workflow_id)
     assert f"{workflow_id} fulfilled" in result.stdout
     assert promised("Happy path") == normal(starter.stdout) + normal(worker.stderr)
