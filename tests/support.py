@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
 
 from activities import deliver_order, process_payment, reserve_inventory
 from shared import TASK_QUEUE, Order
@@ -222,19 +225,25 @@ class Stage:
         for attempts_left in (2, 1, 0):
             self.server = await self.run(cli, *start, *options)
             try:
-                await self.server.shows("Temporal Server:")
+                self.client = await until(self.all_up, 30, "the dev server is up")
                 break
             except AssertionError:  # another process took one of its ports just before it did
+                await self.server.kill()
                 if not attempts_left:
                     raise
 
-        async def connected() -> Client | None:
-            try:
-                return await Client.connect(self.address)
-            except RuntimeError:
-                return None
-
-        self.client = await until(connected, 30, "the dev server answers")
+    async def all_up(self) -> Client | None:
+        """Return a client once the last part of the dev server is up, its own worker."""
+        assert self.server
+        assert self.server.process.returncode is None, self.server.output
+        queue = TaskQueue(name="default-worker-tq")
+        request = DescribeTaskQueueRequest(namespace="temporal-system", task_queue=queue)
+        try:
+            client = await Client.connect(self.address)
+            last = await client.workflow_service.describe_task_queue(request)
+        except (RuntimeError, RPCError):
+            return None
+        return client if last.pollers else None
 
     async def script(self, name: str) -> Process:
         """Start one of the sample's scripts."""
