@@ -270,15 +270,6 @@ async def cost_of_an_order(stage: Stage, report: Report) -> None:
                 report.add(name, figure, rows[FLOOR][name])
 
 
-async def waits(handle: WorkflowHandle[Any, Any]) -> None:
-    """Wait until an order waits for its approval."""
-
-    async def timer() -> int:
-        return (await read_history(handle)).events["TIMER_STARTED"]
-
-    await until(timer, 120, "an order waits")
-
-
 async def events_of_an_order(stage: Stage, report: Report) -> None:
     """Count events and workflow tasks, approved with the start and approved while waiting."""
     report.section("Event history")
@@ -288,7 +279,7 @@ async def events_of_an_order(stage: Stage, report: Report) -> None:
             for crew in (sample, lowest):
                 handle = await crew.start("", approved)
                 if not approved:
-                    await waits(handle)
+                    await stage.reaches(handle.id, "TIMER_STARTED", within=120)
                     await handle.signal("approve_order")
                 await handle.result()
                 histories.append(await read_history(handle))
@@ -340,7 +331,7 @@ async def wait_and_drain(crew: Workers, number: int) -> tuple[float, float]:
 
     handles = await asyncio.gather(*[start() for _ in range(number)])
     for handle in handles:
-        await waits(handle)
+        await crew.stage.reaches(handle.id, "TIMER_STARTED", within=120)
     each = ((await crew.cost()).memory - before) * 1024 / number
     begin = time.perf_counter()
     await asyncio.gather(*[approve(handle) for handle in handles])
@@ -365,18 +356,14 @@ async def several_workers(stage: Stage, report: Report) -> None:
     """Measure one, two and four workers, and who uses the processor."""
     for number in (1, 2, 4):
         say(f"{number} workers")
-        figures = {SAMPLE: Figures(), FLOOR: Figures()}
-        for kind in (SAMPLE, FLOOR):
-            async with workers(stage, kind, number) as crew:
-                await measure(crew, 200, 100, Figures())
-                await measure(crew, 200, 400, figures[kind])
+        async with workers(stage, SAMPLE, number) as crew, workers(stage, FLOOR, number) as lowest:
+            rows = await in_turns([crew, lowest], 200, 200, 2)
         report.section(f"{number} worker{'s' * (number > 1)}, 200 in flight")
-        sample, lowest = figures[SAMPLE].row(), figures[FLOOR].row()
         second = "orders a second"
-        report.add(second, sample[second], lowest[second])
+        report.add(second, rows[SAMPLE][second], rows[FLOOR][second])
         for who in ("worker", "server"):
             name = f"{who} CPU an order, ms"
-            used = [row[name] * row[second] / 1000 for row in (sample, lowest)]
+            used = [row[name] * row[second] / 1000 for row in (rows[SAMPLE], rows[FLOOR])]
             report.add(f"cores used by the {who}{'s' * (who == 'worker')}", *used)
 
 
