@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support import an_order
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities import deliver_order, process_payment, reserve_inventory
 from shared import Order
+from tests.orders import an_order
 
 pytestmark = pytest.mark.usefixtures("_no_latency")
 

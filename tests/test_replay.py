@@ -2,7 +2,7 @@
 
 When this fails, the change would strand orders that are under way: each of their workflow tasks
 would fail. Make it compatible (``workflow.patched``), or, if no such order runs anywhere, record
-the histories anew: ``uv run python tests/record_histories.py``.
+the histories anew: ``uv run python -m tests.tools.record_histories``.
 """
 
 import asyncio

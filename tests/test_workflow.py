@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from support import ACTIVITIES, FULFILLED, an_order, read_history, until
 from temporalio import activity, workflow
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import (
@@ -22,6 +21,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 import activities
 from activities import process_payment
 from shared import Order
+from tests.orders import ACTIVITIES, FULFILLED, an_order, read_history, until
 from workflow import OrderFulfillment, options
 
 pytestmark = pytest.mark.usefixtures("_no_latency")

@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from support import FULFILLED, WAITING, Stage, an_order, side_by_side, until
 from temporalio.client import WorkflowFailureError
+
+from tests.acceptance.support import WAITING, Stage, side_by_side
+from tests.orders import FULFILLED, an_order, until
 
 pytestmark = pytest.mark.slow
 

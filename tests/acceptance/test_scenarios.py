@@ -4,8 +4,10 @@ import re
 import sys
 
 import pytest
-from support import FULFILLED, ROOT, WAITING, Stage, side_by_side, until
-from test_readme import README, normal, promised
+
+from tests.acceptance.support import ROOT, WAITING, Stage, side_by_side
+from tests.acceptance.test_readme import README, normal, promised
+from tests.orders import FULFILLED, until
 
 pytestmark = pytest.mark.slow
 

@@ -8,18 +8,11 @@ import signal
 from collections import Counter
 
 import pytest
-from support import (
-    FULFILLED,
-    WAITING,
-    History,
-    Process,
-    Stage,
-    an_order,
-    side_by_side,
-)
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
+from tests.acceptance.support import WAITING, Process, Stage, side_by_side
+from tests.orders import FULFILLED, History, an_order
 from workflow import OrderFulfillment
 
 pytestmark = pytest.mark.slow

@@ -1,7 +1,7 @@
 """Records the event histories that ``test_replay.py`` replays, from a dev server.
 
-Run ``uv run python tests/record_histories.py`` after a change to the workflow that is meant to be
-incompatible with running orders, and only then.
+Run ``uv run python -m tests.tools.record_histories`` after a change to the workflow that is meant
+to be incompatible with running orders, and only then.
 """
 
 import asyncio
@@ -14,9 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from support import ACTIVITIES, an_order, until
 from temporalio import activity
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
@@ -24,9 +21,10 @@ from temporalio.worker import Worker
 
 import activities
 from shared import TASK_QUEUE, Order
+from tests.orders import ACTIVITIES, an_order, until
 from workflow import OrderFulfillment
 
-FOLDER = Path(__file__).parent / "histories"
+FOLDER = Path(__file__).parent.parent / "histories"
 
 
 @activity.defn(name="reserve_inventory")

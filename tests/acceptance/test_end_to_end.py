@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support import FULFILLED, READY, WAITING, Process, Stage, side_by_side, until
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from shared import APPROVAL_TIMEOUT
+from tests.acceptance.support import READY, WAITING, Process, Stage, side_by_side
+from tests.orders import FULFILLED, until
 
 pytestmark = pytest.mark.slow
 

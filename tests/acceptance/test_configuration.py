@@ -3,8 +3,10 @@
 import os
 
 import pytest
-from support import FULFILLED, READY, Stage, clean_environment, free_port, side_by_side
 from temporalio.client import Client
+
+from tests.acceptance.support import READY, Stage, clean_environment, free_port, side_by_side
+from tests.orders import FULFILLED
 
 pytestmark = pytest.mark.slow
 

@@ -9,36 +9,26 @@ import signal
 import socket
 import sys
 import tempfile
-import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from temporalio.api.enums.v1 import EventType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
-from activities import deliver_order, process_payment, reserve_inventory
 from shared import TASK_QUEUE, Order
+from tests.orders import History, read_history, until
 from workflow import OrderFulfillment
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 MODULES = ("activities.py", "workflow.py", "worker.py", "starter.py", "shared.py")
-ACTIVITIES = [process_payment, reserve_inventory, deliver_order]
 
 READY = "Ready: "
 WAITING = "waiting until"
-
-
-def an_order(order_id: str = "order-1", **changes: Any) -> Order:
-    """Return an order that can be fulfilled, but for the changes."""
-    fields = {"item": "Temporal mug", "quantity": 2, "price_cents": 1_999, "cc_expiry": "12/99"}
-    return Order(**{"order_id": order_id, **fields, **changes})
 
 
 def clean_environment(**additions: str) -> dict[str, str]:
@@ -54,21 +44,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-async def until(
-    condition: Callable[[], Awaitable[Any]] | Callable[[], Any], within: float, what: str
-) -> Any:
-    """Return the first true value of a condition, or fail when it stays false for too long."""
-    deadline = time.monotonic() + within
-    while True:
-        value = condition()
-        if isinstance(value, Awaitable):
-            value = await value
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        await asyncio.sleep(0.05)
 
 
 @dataclass
@@ -126,56 +101,6 @@ class Process:
         if self.process.returncode is None:
             self.send(signal.SIGKILL)
             await self.process.wait()
-
-
-@dataclass
-class History:
-    """What the event history of one order says."""
-
-    events: Counter[str]
-    scheduled: Counter[str]
-    completed: Counter[str]
-    times: dict[str, float]
-    failed_task_messages: list[str]
-    signals_before_delivery: int = 0
-    lost_attempts: int = 0
-
-    @property
-    def total(self) -> int:
-        """The number of events."""
-        return self.events.total()
-
-
-async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
-    """Fetch and count the event history of an order."""
-    names: dict[int, str] = {}
-    history = History(Counter(), Counter(), Counter(), {}, [])
-    async for event in handle.fetch_history_events():
-        kind = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
-        history.events[kind] += 1
-        history.times.setdefault(kind, event.event_time.ToNanoseconds() / 1e9)
-        if kind == "ACTIVITY_TASK_SCHEDULED":
-            attributes = event.activity_task_scheduled_event_attributes
-            names[event.event_id] = attributes.activity_type.name
-            history.scheduled[attributes.activity_type.name] += 1
-        elif kind == "ACTIVITY_TASK_STARTED":
-            history.lost_attempts += event.activity_task_started_event_attributes.attempt - 1
-        elif kind == "ACTIVITY_TASK_COMPLETED":
-            completed = event.activity_task_completed_event_attributes
-            name = names[completed.scheduled_event_id]
-            history.completed[name] += 1
-            history.times[name] = event.event_time.ToNanoseconds() / 1e9
-        elif kind == "WORKFLOW_TASK_FAILED":
-            failure = event.workflow_task_failed_event_attributes.failure
-            while failure.HasField("cause"):
-                failure = failure.cause
-            history.failed_task_messages.append(failure.message)
-        elif kind == "WORKFLOW_EXECUTION_SIGNALED" and not history.scheduled["deliver_order"]:
-            history.signals_before_delivery += 1
-    return history
-
-
-FULFILLED = Counter({"process_payment": 1, "reserve_inventory": 1, "deliver_order": 1})
 
 
 @dataclass

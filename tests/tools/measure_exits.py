@@ -1,9 +1,9 @@
 """Counts how the scripts end: 200 starters and 100 stopped workers, with all cores busy.
 
-Run ``uv run python tests/measure_exits.py`` after an update of the SDK. The last row, a client that
-connects, makes one call and ends in the usual way, tells whether ``shared.run`` still has to avoid
-the interpreter's shutdown (temporalio/sdk-python issue 300). The argument ``idle`` leaves the cores
-to the scripts.
+Run ``uv run python -m tests.tools.measure_exits`` after an update of the SDK. The last row, a
+client that connects, makes one call and ends in the usual way, tells whether ``shared.run`` still
+has to avoid the interpreter's shutdown (temporalio/sdk-python issue 300). The argument ``idle``
+leaves the cores to the scripts.
 """
 
 import asyncio
@@ -15,9 +15,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from support import Stage, staged
+from tests.acceptance.support import Stage, staged
 
 STARTERS, WORKERS, USUAL = 200, 100, 100
 BUSY = "while True: pass"

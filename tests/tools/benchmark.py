@@ -1,4 +1,4 @@
-"""Measures what an order costs, beside the floor: ``uv run python tests/benchmark.py``.
+"""Measures what an order costs, beside the floor: ``uv run python -m tests.tools.benchmark``.
 
 It starts a dev server and workers of its own and prints a table; ``--json FILE`` writes the same as
 data. The floor (``floor.py``) is measured in the same run, in turns with the sample. It takes about
@@ -27,16 +27,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-import floor
-from support import ROOT, Process, Stage, an_order, read_history, until
 from temporalio import workflow
 from temporalio.client import WorkflowHandle
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 import activities
 import shared
+from tests.acceptance.support import ROOT, Process, Stage
+from tests.orders import an_order, read_history, until
+from tests.tools import floor
 from workflow import OrderFulfillment
 
 SAMPLE, FLOOR, PLAIN = "sample", "floor", "sample-without-summaries"
@@ -137,7 +136,8 @@ async def workers(
     stage: Stage, kind: str, number: int = 1, latency: float = 0, setting: str = DEFAULTS
 ) -> AsyncIterator[Workers]:
     """Run some worker processes of a kind."""
-    command = [sys.executable, str(Path(__file__)), "--serve", kind, str(latency), setting]
+    me = "tests.tools.benchmark"
+    command = [sys.executable, "-m", me, "--serve", kind, str(latency), setting]
     pipe = asyncio.subprocess.PIPE
     processes = [await stage.run(*command, stdin=pipe) for _ in range(number)]
     for process in processes:

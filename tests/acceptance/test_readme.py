@@ -8,7 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import READY, ROOT, WAITING, Process, Stage, clean_environment, side_by_side
+
+from tests.acceptance.support import (
+    READY,
+    ROOT,
+    WAITING,
+    Process,
+    Stage,
+    clean_environment,
+    side_by_side,
+)
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", README, re.M | re.S)
@@ -22,8 +31,8 @@ APPROVE = "uv run temporal workflow signal --workflow-id WORKFLOW_ID --name appr
 RESULT = "uv run temporal workflow result --workflow-id WORKFLOW_ID\n"
 CHECKS = "uv run ruff check .\nuv run mypy .\nuv run pytest\n"
 TEST, FAST_TEST = "uv run pytest\n", 'uv run pytest -m "not slow"\n'
-RECORD = "uv run python tests/record_histories.py\n"
-BENCHMARK = "uv run python tests/benchmark.py\n"
+RECORD = "uv run python -m tests.tools.record_histories\n"
+BENCHMARK = "uv run python -m tests.tools.benchmark\n"
 
 
 def test_every_block_is_run_below() -> None:

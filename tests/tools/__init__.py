@@ -1,0 +1,1 @@
+"""Programs that measure and record; none of them is a test."""
