@@ -19,7 +19,7 @@ import pytest
 
 from tests.acceptance.reaper import Reaper
 
-AT_ONCE = 6
+AT_ONCE = 8
 MANY = 8
 CONNECTION = "PYTEST_LANE_CONNECTION"
 

@@ -269,8 +269,11 @@ class Stage:
 
         A killed worker needs a second of latency to be killed in, on a busy machine.
         """
-        self.edit("activities.py", "SECONDS = 1.0", f"SECONDS = {latency}")
-        self.edit("shared.py", "(seconds=30)", f"(seconds={approval})")
+        for module, before, seconds in (
+            ("activities.py", "SIMULATED_LATENCY_SECONDS = 1.0", latency),
+            ("shared.py", "APPROVAL_TIMEOUT = timedelta(seconds=30)", approval),
+        ):
+            self.edit(module, before, re.sub(r"[\d.]+", f"{seconds}", before))
 
     def edit(self, module: str, before: str, after: str) -> None:
         """Edit one place of a module, as a person does; it must be there exactly once."""

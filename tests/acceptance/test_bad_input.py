@@ -99,6 +99,7 @@ def test_table_is_long_enough() -> None:
 
 
 async def test_payloads(stage: Stage) -> None:
+    stage.shorten(latency=0.2)
     worker = await stage.worker()
     few_at_once = asyncio.Semaphore(4)
 
@@ -170,6 +171,7 @@ async def test_starts_that_do_not_fit_the_workflow(stage: Stage) -> None:
 
 async def test_held_order_is_replaced(stage: Stage) -> None:
     """What the README says to do with a payload that does not decode."""
+    stage.shorten(latency=0.2)
     await stage.worker()
     await stage.temporal(*START, "--workflow-id", "order-1", "--input", order(quantity="two"))
     await stage.reaches("order-1", "WORKFLOW_TASK_FAILED")
@@ -182,6 +184,7 @@ async def test_held_order_is_replaced(stage: Stage) -> None:
 
 
 async def test_signals(stage: Stage) -> None:
+    stage.shorten(latency=0.2)
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
     await worker.shows(WAITING)
@@ -212,6 +215,7 @@ async def test_signals(stage: Stage) -> None:
 
 async def test_order_id_that_the_cli_starts_twice(stage: Stage) -> None:
     """The CLI then shows the run that there is; no second one begins."""
+    stage.shorten(latency=0.2)
     worker = await stage.worker()
     for _ in range(2):
         started = await stage.temporal(*START, "--workflow-id", "order-1", "--input", order())

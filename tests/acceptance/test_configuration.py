@@ -12,6 +12,7 @@ pytestmark = pytest.mark.slow
 
 async def order_is_fulfilled_there(stage: Stage) -> None:
     """Take an order to its end on the stage's server, as its environment has it."""
+    stage.shorten(latency=0.2)
     worker = await stage.script("worker.py")
     where = f"{stage.address}, namespace {stage.namespace}, task queue order-fulfillment"
     await worker.shows(READY + where)

@@ -220,6 +220,7 @@ async def test_stopped_worker_lets_its_activity_finish(stage: Stage) -> None:
 
 
 async def test_several_workers(stage: Stage) -> None:
+    stage.shorten(latency=0.2)
     workers = [await stage.worker(), await stage.worker()]
     orders = [await stage.starter() for _ in range(4)]
     for _, workflow_id in orders:
@@ -233,6 +234,7 @@ async def test_several_workers(stage: Stage) -> None:
 
 async def test_cli_start(stage: Stage) -> None:
     """An order that the CLI starts is like any other."""
+    stage.shorten(latency=0.2)
     await stage.worker()
     order = (
         '{"order_id": "o-1", "item": "mug", "quantity": 1, "price_cents": 5, "cc_expiry": "12/99"}'

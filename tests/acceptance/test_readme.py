@@ -73,7 +73,7 @@ async def to_the_end(stage: Stage, block: str, workflow_id: str = "") -> Process
 
 
 @pytest.fixture
-def machine_with_a_clone(stage_without_server: Stage) -> Stage:
+def stage(stage_without_server: Stage) -> Stage:
     """Provide a machine with nothing but uv and a clone: no server, no virtual environment."""
     # What git has of this project, as a clone does, but with the edits of the moment.
     ignore = shutil.ignore_patterns(".venv", ".git", "*_cache", "__pycache__")
@@ -93,9 +93,8 @@ async def fulfilled(stage: Stage, starter: Process, worker: Process) -> str:
 
 @for_a_unix_shell
 @pytest.mark.slow
-async def test_one_terminal(machine_with_a_clone: Stage) -> None:
+async def test_one_terminal(stage: Stage) -> None:
     """The whole first screen."""
-    stage = machine_with_a_clone
     process = await shell(stage, ONE_TERMINAL)
     await fulfilled(stage, process, process)
     assert set(promised("Happy path")) <= set(normal(process.output))
@@ -105,8 +104,7 @@ async def test_one_terminal(machine_with_a_clone: Stage) -> None:
 
 @for_a_unix_shell
 @pytest.mark.slow
-async def test_terminal_each(machine_with_a_clone: Stage) -> None:
-    stage = machine_with_a_clone
+async def test_terminal_each(stage: Stage) -> None:
     await to_the_end(stage, INSTALL)
     server = await shell(stage, SERVER)
     worker = await shell(stage, WORKER)
@@ -124,9 +122,8 @@ async def test_terminal_each(machine_with_a_clone: Stage) -> None:
 @for_a_unix_shell
 @pytest.mark.slow
 @pytest.mark.long
-async def test_development(machine_with_a_clone: Stage) -> None:
+async def test_development(stage: Stage) -> None:
     """The tests' command runs a test here, not all: this is one of them."""
-    stage = machine_with_a_clone
     stage.environment["PYTEST_ADDOPTS"] = "-k total_is_exact"
     for block in (CHECKS, TEST, FAST_TEST):
         process = await to_the_end(stage, block)

@@ -104,6 +104,7 @@ async def test_human_in_the_loop(stage: Stage) -> None:
     assert await starter.ends() == 0
 
 
+@pytest.mark.long
 async def test_approve_or_expire(stage: Stage) -> None:
     await stage.worker()
     starter, workflow_id = await stage.starter()
