@@ -33,11 +33,13 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     as_usual = option.usepdb or option.trace or option.capture == "no" or option.collectonly
     if as_usual or session.testsfailed or len(slow) < MANY or os.name != "posix":
         return None
-    reaper = Reaper()
+    reaper, lanes = Reaper(), dict[Any, Lane]()
     try:
-        run_in_lanes(session, reaper)
+        run_in_lanes(session, reaper, lanes)
     finally:
         reaper.reap()
+        for lane in lanes.values():
+            lane.process.wait()
     return True
 
 
@@ -95,7 +97,7 @@ class Lane:
         return f"a lane ended with {status}: {self.stderr.read_text()}" if status else ""
 
 
-def run_in_lanes(session: pytest.Session, reaper: Reaper) -> None:
+def run_in_lanes(session: pytest.Session, reaper: Reaper, lanes: dict[Any, Lane]) -> None:
     """Give each lane that is free the next test, and show what becomes of it."""
     config, hook = session.config, session.config.hook
 
@@ -103,7 +105,6 @@ def run_in_lanes(session: pytest.Session, reaper: Reaper) -> None:
         return not item.get_closest_marker("long"), not item.get_closest_marker("slow")
 
     tests = deque(sorted(session.items, key=is_short))  # a long one begun last would run alone
-    lanes: dict[Any, Lane] = {}
     while tests or lanes:
         while tests and len(lanes) < AT_ONCE:
             lane = Lane(config, reaper)

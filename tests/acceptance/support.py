@@ -120,11 +120,11 @@ class Stage:
     folder: Path
     port: int = 0
     namespace: str = "default"
-    server: Process | None = None
-    processes: list[Process] = field(default_factory=list)
-    reaper: Reaper = field(default_factory=Reaper)
-    reservation: socket.socket | None = None
-    client: Client = field(init=False)
+    server: Process | None = field(default=None, repr=False)
+    processes: list[Process] = field(default_factory=list, repr=False)
+    reaper: Reaper = field(default_factory=Reaper, repr=False)
+    reservation: socket.socket | None = field(default=None, repr=False)
+    client: Client = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Choose a port, unless there is a server."""
