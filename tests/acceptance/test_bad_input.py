@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from tests.acceptance.support import WAITING, Stage, side_by_side
+from tests.acceptance.support import WAITING, Stage
 from tests.orders import FULFILLED, an_order, until
 
 pytestmark = pytest.mark.slow
@@ -98,8 +98,8 @@ def test_table_is_long_enough() -> None:
     assert len({*REFUSED, *HELD, *NOT_SENT}) == len(REFUSED) + len(HELD) + len(NOT_SENT) >= 40
 
 
-@side_by_side
 async def test_payloads(stage: Stage) -> None:
+    stage.shorten(latency=0.2)
     worker = await stage.worker()
     few_at_once = asyncio.Semaphore(4)
 
@@ -153,7 +153,6 @@ async def test_payloads(stage: Stage) -> None:
     assert await starter.ends() == 0, "the worker must serve the next order"
 
 
-@side_by_side
 async def test_starts_that_do_not_fit_the_workflow(stage: Stage) -> None:
     worker = await stage.worker()
     type_of_another = ("--type", "OrderCancellation", *START[4:])
@@ -170,9 +169,9 @@ async def test_starts_that_do_not_fit_the_workflow(stage: Stage) -> None:
         await worker.shows(f"(workflow task failed|Failed handling activation).*{reason}")
 
 
-@side_by_side
 async def test_held_order_is_replaced(stage: Stage) -> None:
     """What the README says to do with a payload that does not decode."""
+    stage.shorten(latency=0.2)
     await stage.worker()
     await stage.temporal(*START, "--workflow-id", "order-1", "--input", order(quantity="two"))
     await stage.reaches("order-1", "WORKFLOW_TASK_FAILED")
@@ -184,8 +183,8 @@ async def test_held_order_is_replaced(stage: Stage) -> None:
     assert "order-1 fulfilled" in result.stdout
 
 
-@side_by_side
 async def test_signals(stage: Stage) -> None:
+    stage.shorten(latency=0.2)
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
     await worker.shows(WAITING)
@@ -214,9 +213,9 @@ async def test_signals(stage: Stage) -> None:
     assert (await stage.history(workflow_id)).completed == FULFILLED
 
 
-@side_by_side
 async def test_order_id_that_the_cli_starts_twice(stage: Stage) -> None:
     """The CLI then shows the run that there is; no second one begins."""
+    stage.shorten(latency=0.2)
     worker = await stage.worker()
     for _ in range(2):
         started = await stage.temporal(*START, "--workflow-id", "order-1", "--input", order())

@@ -11,18 +11,18 @@ import pytest
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from shared import APPROVAL_TIMEOUT
-from tests.acceptance.support import READY, WAITING, Process, Stage, side_by_side
+from tests.acceptance.support import ORDER_ID, READY, WAITING, Process, Stage
 from tests.orders import FULFILLED, until
 
 pytestmark = pytest.mark.slow
 
 
-def started(stage_id: str) -> str:
+def started(workflow_id: str, seconds: int = 30) -> str:
     """Return what the starter prints at once."""
-    approve = f"uv run temporal workflow signal --workflow-id {stage_id} --name approve_order"
+    approve = f"uv run temporal workflow signal --workflow-id {workflow_id} --name approve_order"
     return (
-        f"Started workflow {stage_id}: 2 x Temporal mug, $39.98\n"
-        "Waiting for approval, up to 30 s after the payment. In another terminal:\n"
+        f"Started workflow {workflow_id}: 2 x Temporal mug, $39.98\n"
+        f"Waiting for approval, up to {seconds} s after the payment. In another terminal:\n"
         f"  {approve}\n"
     )
 
@@ -43,18 +43,14 @@ def log_of(worker: Process) -> list[str]:
 
 def ready(stage: Stage) -> str:
     """Return the worker's first line."""
-    where = f"{stage.address}, namespace default, task queue order-fulfillment"
+    where = f"{stage.address}, namespace {stage.namespace}, task queue order-fulfillment"
     return f"Ready: {where} (Ctrl-C to stop)"
 
 
-STOPPING = "Beginning worker shutdown, will wait 0:00:10 before cancelling activities"
-
-
-@side_by_side
 async def test_approved(stage: Stage) -> None:
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
-    assert re.fullmatch(r"order-[0-9a-f]{8}", workflow_id)
+    assert re.fullmatch(ORDER_ID, workflow_id)
     await worker.shows(WAITING)
     await stage.approve(workflow_id)
     assert await starter.ends() == 0
@@ -64,26 +60,26 @@ async def test_approved(stage: Stage) -> None:
     worker.send(signal.SIGTERM)
     assert await worker.ends() == 0
     assert worker.stdout == ""
-    assert log_of(worker) == [
+    log = [
         ready(stage),
         f"{workflow_id} process_payment charging $39.98",
         f"{workflow_id} waiting until TIME UTC for the signal approve_order",
         f"{workflow_id} reserve_inventory reserving 2 x Temporal mug",
         f"{workflow_id} deliver_order delivering 2 x Temporal mug",
         f"{workflow_id} fulfilled",
-        STOPPING,
     ]
+    assert log_of(worker)[: len(log)] == log, "and then what the SDK says of its end"
     history = await stage.history(workflow_id)
     assert history.total == 29
     assert history.events["WORKFLOW_TASK_COMPLETED"] == 5
 
 
-@side_by_side
 async def test_expired(stage: Stage) -> None:
+    stage.shorten(approval=3)
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
-    assert await starter.ends(60) == 1
-    assert starter.stdout == started(workflow_id)
+    assert await starter.ends() == 1
+    assert starter.stdout == started(workflow_id, seconds=3)
     assert starter.stderr == f"Order {workflow_id} failed: order expired\n"
     assert log_of(worker)[1:] == [
         f"{workflow_id} process_payment charging $39.98",
@@ -92,7 +88,6 @@ async def test_expired(stage: Stage) -> None:
     ]
 
 
-@side_by_side
 async def test_invalid(stage: Stage) -> None:
     stage.edit("starter.py", "12/99", "12/23")
     worker = await stage.worker()
@@ -115,12 +110,10 @@ async def closed(stage: Stage, command: str, reason: str, *options: str) -> None
     assert starter.stderr == f"Order {workflow_id} failed: {reason}\n"
 
 
-@side_by_side
 async def test_cancelled(stage: Stage) -> None:
     await closed(stage, "cancel", "CancelledError('Workflow cancelled')")
 
 
-@side_by_side
 async def test_terminated(stage: Stage) -> None:
     await closed(
         stage,
@@ -131,7 +124,6 @@ async def test_terminated(stage: Stage) -> None:
     )
 
 
-@side_by_side
 async def test_timed_out(stage: Stage) -> None:
     stage.edit(
         "starter.py",
@@ -144,7 +136,6 @@ async def test_timed_out(stage: Stage) -> None:
     assert starter.stderr == f"Order {workflow_id} failed: TimeoutError('Workflow timed out')\n"
 
 
-@side_by_side
 async def test_order_id_that_is_running(stage: Stage) -> None:
     stage.edit("starter.py", 'f"order-{uuid4().hex[:8]}"', '"order-1"')
     stage.edit("starter.py", "from uuid import uuid4\n", "")
@@ -154,10 +145,8 @@ async def test_order_id_that_is_running(stage: Stage) -> None:
     assert second.output == "Workflow execution already started\n"
 
 
-@side_by_side
-async def test_any_order_of_starting(stage: Stage) -> None:
-    assert stage.server
-    await stage.server.kill()
+async def test_any_order_of_starting(stage_without_server: Stage) -> None:
+    stage = stage_without_server
     starter, worker = await stage.script("starter.py"), await stage.script("worker.py")
     for script in (starter, worker):
         await script.shows(f"Waiting for a Temporal server at {stage.address}")
@@ -173,10 +162,9 @@ async def test_any_order_of_starting(stage: Stage) -> None:
     assert await worker.ends() == 0
 
 
-@side_by_side
-async def test_no_server(stage: Stage) -> None:
-    assert stage.server
-    await stage.server.kill()
+@pytest.mark.long
+async def test_no_server(stage_without_server: Stage) -> None:
+    stage = stage_without_server
     begin = time.monotonic()
     scripts = [await stage.script("starter.py"), await stage.script("worker.py")]
     for script in scripts:
@@ -190,7 +178,6 @@ async def test_no_server(stage: Stage) -> None:
     assert 30 <= time.monotonic() - begin < 45
 
 
-@side_by_side
 async def test_interrupted_starter(stage: Stage) -> None:
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
@@ -205,10 +192,8 @@ async def test_interrupted_starter(stage: Stage) -> None:
     assert (await stage.history(workflow_id)).completed == FULFILLED
 
 
-@side_by_side
-async def test_interrupted_while_there_is_no_server(stage: Stage) -> None:
-    assert stage.server
-    await stage.server.kill()
+async def test_interrupted_while_there_is_no_server(stage_without_server: Stage) -> None:
+    stage = stage_without_server
     for name in ("starter.py", "worker.py"):
         script = await stage.script(name)
         await script.shows("Waiting for a Temporal server")
@@ -217,7 +202,6 @@ async def test_interrupted_while_there_is_no_server(stage: Stage) -> None:
         assert script.output == f"Waiting for a Temporal server at {stage.address}\n"
 
 
-@side_by_side
 async def test_stopped_worker_lets_its_activity_finish(stage: Stage) -> None:
     """Even when the signal comes twice, as from a process manager that tells the whole group."""
     for times, stop in enumerate((signal.SIGTERM, signal.SIGINT), start=1):
@@ -227,15 +211,16 @@ async def test_stopped_worker_lets_its_activity_finish(stage: Stage) -> None:
         for _ in range(times):
             worker.send(stop)
         assert await worker.ends() == 0
-        assert log_of(worker)[-1] == STOPPING
+        said = [line for line in log_of(worker) if workflow_id in line]
+        assert said == [f"{workflow_id} process_payment charging $39.98"]
         history = await stage.history(workflow_id)
         assert history.completed == {"process_payment": 1}
         assert history.events["ACTIVITY_TASK_STARTED"] == 1
         await starter.kill()
 
 
-@side_by_side
 async def test_several_workers(stage: Stage) -> None:
+    stage.shorten(latency=0.2)
     workers = [await stage.worker(), await stage.worker()]
     orders = [await stage.starter() for _ in range(4)]
     for _, workflow_id in orders:
@@ -247,9 +232,9 @@ async def test_several_workers(stage: Stage) -> None:
     assert logs.count(READY) == 2
 
 
-@side_by_side
 async def test_cli_start(stage: Stage) -> None:
     """An order that the CLI starts is like any other."""
+    stage.shorten(latency=0.2)
     await stage.worker()
     order = (
         '{"order_id": "o-1", "item": "mug", "quantity": 1, "price_cents": 5, "cc_expiry": "12/99"}'
@@ -276,7 +261,6 @@ async def details(stage: Stage, workflow_id: str) -> str:
     return str(metadata.current_details)
 
 
-@side_by_side
 async def test_what_the_web_ui_shows(stage: Stage) -> None:
     worker = await stage.worker()
     _, workflow_id = await stage.starter()
@@ -319,8 +303,8 @@ async def test_what_the_web_ui_shows(stage: Stage) -> None:
     assert (await stage.history(workflow_id)).total == 29, "none of it costs an event"
 
 
-@side_by_side
-async def test_dev_server_that_forgets_the_order(stage: Stage) -> None:
+async def test_dev_server_that_forgets_the_order(stage_with_own_server: Stage) -> None:
+    stage = stage_with_own_server
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
     await worker.shows(WAITING)

@@ -5,22 +5,11 @@ import re
 import shutil
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.acceptance.support import (
-    READY,
-    ROOT,
-    WAITING,
-    Process,
-    Stage,
-    clean_environment,
-    side_by_side,
-)
-
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```bash\n(.*?)^```$", README, re.M | re.S)
+from tests.acceptance.readme import BLOCKS, README, SHOWN, normal, promised
+from tests.acceptance.support import READY, ROOT, WAITING, Process, Stage, clean_environment
 
 ONE_TERMINAL = next(block for block in BLOCKS if "trap" in block)
 INSTALL = "uv venv\nuv sync\n"
@@ -33,6 +22,8 @@ CHECKS = "uv run ruff check .\nuv run mypy .\nuv run pytest\n"
 TEST, FAST_TEST = "uv run pytest\n", 'uv run pytest -m "not slow"\n'
 RECORD = "uv run python -m tests.tools.record_histories\n"
 BENCHMARK = "uv run python -m tests.tools.benchmark\n"
+
+for_a_unix_shell = pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for one")
 
 
 def test_every_block_is_run_below() -> None:
@@ -60,19 +51,13 @@ def test_files_it_names_exist_and_all_are_named() -> None:
 
 
 def test_output_fits_a_terminal_of_100_columns() -> None:
-    shown = "".join(re.findall(r"^```text\n(.*?)^```$", README, re.M | re.S)).splitlines()
+    shown = "".join(SHOWN.findall(README)).splitlines()
     assert len(shown) > 15
     assert [line for line in shown if len(line) > 100] == []
 
 
-def checkout(folder: Path) -> None:
-    """Copy what git has of this project, as a clone does, but with the edits of the moment."""
-    ignore = shutil.ignore_patterns(".venv", ".git", "*_cache", "__pycache__")
-    shutil.copytree(ROOT, folder, ignore=ignore, dirs_exist_ok=True)
-
-
 async def shell(stage: Stage, block: str, workflow_id: str = "") -> Process:
-    """Run a block of the README in a fresh copy, against the stage's port."""
+    """Run a block of the README in a clone, against the stage's port."""
     assert block in BLOCKS
     command = block.replace("WORKFLOW_ID", workflow_id)
     ports = f"--headless --port {stage.port}"
@@ -87,11 +72,14 @@ async def to_the_end(stage: Stage, block: str, workflow_id: str = "") -> Process
     return process
 
 
-async def clone_only(stage: Stage) -> None:
-    """Make a stage a machine with nothing but a clone: no server yet, no virtual environment."""
-    assert stage.server
-    await stage.server.kill()
-    checkout(stage.folder)
+@pytest.fixture
+def stage(stage_without_server: Stage) -> Stage:
+    """Provide a machine with nothing but uv and a clone: no server, no virtual environment."""
+    # What git has of this project, as a clone does, but with the edits of the moment.
+    ignore = shutil.ignore_patterns(".venv", ".git", "*_cache", "__pycache__")
+    shutil.copytree(ROOT, stage_without_server.folder, ignore=ignore, dirs_exist_ok=True)
+    stage_without_server.release_port()
+    return stage_without_server
 
 
 async def fulfilled(stage: Stage, starter: Process, worker: Process) -> str:
@@ -103,26 +91,10 @@ async def fulfilled(stage: Stage, starter: Process, worker: Process) -> str:
     return workflow_id
 
 
-def normal(text: str) -> list[str]:
-    """Return lines without what differs from run to run."""
-    text = re.sub(r"order-[0-9a-f]{8}", "ORDER", text)
-    text = re.sub(r"(localhost|127\.0\.0\.1):\d+", "ADDRESS", text)
-    return re.sub(r"\d\d:\d\d:\d\d", "TIME", text).splitlines()
-
-
-def promised(scenario: str) -> list[str]:
-    """Return the lines that the README shows for a scenario."""
-    section = re.search(rf"^### {scenario}\n(.*?)(?=^##)", README, re.M | re.S)
-    assert section
-    return normal("".join(re.findall(r"^```text\n(.*?)^```$", section[1], re.M | re.S)))
-
-
+@for_a_unix_shell
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for a Unix shell")
-@side_by_side
 async def test_one_terminal(stage: Stage) -> None:
     """The whole first screen."""
-    await clone_only(stage)
     process = await shell(stage, ONE_TERMINAL)
     await fulfilled(stage, process, process)
     assert set(promised("Happy path")) <= set(normal(process.output))
@@ -130,11 +102,9 @@ async def test_one_terminal(stage: Stage) -> None:
         os.killpg(process.process.pid, 0)  # nothing of it is left
 
 
+@for_a_unix_shell
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for a Unix shell")
-@side_by_side
 async def test_terminal_each(stage: Stage) -> None:
-    await clone_only(stage)
     await to_the_end(stage, INSTALL)
     server = await shell(stage, SERVER)
     worker = await shell(stage, WORKER)
@@ -149,17 +119,17 @@ async def test_terminal_each(stage: Stage) -> None:
         assert await process.ends() == 0
 
 
+@for_a_unix_shell
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for a Unix shell")
-@side_by_side
+@pytest.mark.long
 async def test_development(stage: Stage) -> None:
     """The tests' command runs a test here, not all: this is one of them."""
-    checkout(stage.folder)
     stage.environment["PYTEST_ADDOPTS"] = "-k total_is_exact"
     for block in (CHECKS, TEST, FAST_TEST):
         process = await to_the_end(stage, block)
         assert re.search(r"6 passed, \d+ deselected", process.stdout)
     before = (stage.folder / "tests" / "histories" / "expired.json").read_text()
+    stage.shorten(approval=3)
     await to_the_end(stage, RECORD)
     assert (stage.folder / "tests" / "histories" / "expired.json").read_text() != before
     benchmark = await shell(stage, BENCHMARK)  # 25 minutes; its first rounds will do

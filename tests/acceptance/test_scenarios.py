@@ -5,45 +5,34 @@ import sys
 
 import pytest
 
-from tests.acceptance.support import ROOT, WAITING, Stage, side_by_side
-from tests.acceptance.test_readme import README, normal, promised
+from tests.acceptance.readme import edit_of, normal, promised
+from tests.acceptance.support import ROOT, WAITING, Stage
 from tests.orders import FULFILLED, until
 
 pytestmark = pytest.mark.slow
 
 
-def edit_of(scenario: str) -> tuple[str, str, str]:
-    """Return the edit that the README names for a scenario: module, text before, text after."""
-    section = re.search(rf"^### {scenario}\n(.*?)(?=^##)", README, re.M | re.S)
-    assert section, f"the README has no scenario {scenario!r}"
-    uncomment = re.search(r"in `(\w+\.py)` uncomment `# (.+)`", section[1])
-    if uncomment:
-        return uncomment[1], f"# {uncomment[2]}\n", f"{uncomment[2]}\n"
-    change = re.search(r"in `(\w+\.py)` change `(.+)` to `(.+)`", section[1])
-    assert change, f"the README names no edit for {scenario!r}"
-    return change[1], change[2], change[3]
-
-
-async def passes_checks(stage: Stage) -> None:
-    """Check that ruff and mypy have nothing against an edited copy."""
-    for tool in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]):
-        config = "--config-file" if tool == ["mypy"] else "--config"
-        command = [*tool, config, str(ROOT / "pyproject.toml"), "."]
-        process = await stage.run(sys.executable, "-m", *command)
-        assert await process.ends(120) == 0, process.output
-
-
-async def edit(stage: Stage, scenario: str) -> tuple[str, str, str]:
-    """Make the edit of a scenario."""
+def edit(stage: Stage, scenario: str) -> tuple[str, str, str]:
+    """Make the edit of a scenario; return module, text before, text after."""
     module, before, after = edit_of(scenario)
     stage.edit(module, before, after)
-    await passes_checks(stage)
     return module, before, after
 
 
-@side_by_side
+async def test_edited_code_passes_the_checks(stage_without_server: Stage) -> None:
+    stage = stage_without_server
+    for scenario in ("API downtime", "Bug in workflow", "Invalid order"):
+        module, before, after = edit(stage, scenario)
+        for tool in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]):
+            config = "--config-file" if tool == ["mypy"] else "--config"
+            command = [*tool, config, str(ROOT / "pyproject.toml"), "."]
+            process = await stage.run(sys.executable, "-m", *command)
+            assert await process.ends(120) == 0, process.output
+        stage.edit(module, after, before)
+
+
 async def test_api_downtime(stage: Stage) -> None:
-    module, before, after = await edit(stage, "API downtime")
+    module, before, after = edit(stage, "API downtime")
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
     await worker.shows(WAITING)
@@ -63,9 +52,8 @@ async def test_api_downtime(stage: Stage) -> None:
     assert "process_payment" not in worker.output
 
 
-@side_by_side
 async def test_bug_in_workflow(stage: Stage) -> None:
-    module, before, after = await edit(stage, "Bug in workflow")
+    module, before, after = edit(stage, "Bug in workflow")
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
     line = (stage.folder / module).read_text().split(after)[0].count("\n") + 1
@@ -90,9 +78,8 @@ async def test_bug_in_workflow(stage: Stage) -> None:
     assert history.scheduled == FULFILLED
 
 
-@side_by_side
 async def test_invalid_order(stage: Stage) -> None:
-    await edit(stage, "Invalid order")
+    edit(stage, "Invalid order")
     await stage.worker()
     starter, workflow_id = await stage.starter()
     assert await starter.ends() == 1
@@ -103,7 +90,6 @@ async def test_invalid_order(stage: Stage) -> None:
     assert history.events["TIMER_STARTED"] == 0
 
 
-@side_by_side
 async def test_human_in_the_loop(stage: Stage) -> None:
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
@@ -118,7 +104,7 @@ async def test_human_in_the_loop(stage: Stage) -> None:
     assert await starter.ends() == 0
 
 
-@side_by_side
+@pytest.mark.long
 async def test_approve_or_expire(stage: Stage) -> None:
     await stage.worker()
     starter, workflow_id = await stage.starter()
