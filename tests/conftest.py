@@ -1,5 +1,6 @@
 """The environments that the tests share, one of each a session."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -33,13 +34,30 @@ def _no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activities, "SIMULATED_LATENCY_SECONDS", 0)
 
 
-@pytest.fixture
-async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
-    """Provide an SDK test server of one's own: its clock jumps by years when all is done."""
+Servers = list[asyncio.Task[WorkflowEnvironment]]
+
+
+def start_time_skipping() -> asyncio.Task[WorkflowEnvironment]:
+    """Start an SDK test server, in the background."""
     server = shutil.which("temporal-test-server")
-    async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=server
-    ) as environment:
+    return asyncio.create_task(
+        WorkflowEnvironment.start_time_skipping(test_server_existing_path=server)
+    )
+
+
+@pytest.fixture(scope="session")
+async def spare_servers() -> AsyncIterator[Servers]:
+    """Provide a server that was started before it is needed."""
+    servers = [start_time_skipping()]
+    yield servers
+    await (await servers.pop()).shutdown()
+
+
+@pytest.fixture
+async def time_skipping(spare_servers: Servers) -> AsyncIterator[WorkflowEnvironment]:
+    """Provide an SDK test server of one's own: its clock jumps by years when all is done."""
+    spare_servers.append(start_time_skipping())
+    async with await spare_servers.pop(0) as environment:
         yield environment
 
 
@@ -50,6 +68,16 @@ async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
         dev_server_existing_path=shutil.which("temporal"), dev_server_log_level="never"
     ) as environment:
         yield environment
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many orders ended as the model of ``test_interleavings.py`` says."""
+    passed = terminalreporter.stats.get("passed", [])
+    number = sum(report.nodeid.startswith("tests/test_interleavings.py") for report in passed)
+    if number:
+        terminalreporter.write_line(
+            f"{number} orders ended as the model says, each a different way"
+        )
 
 
 _status = 0

@@ -4,11 +4,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
+from temporalio.worker import Worker
+from temporalio.worker._workflow_instance import _WorkflowLogicFlag
 
 from activities import deliver_order, process_payment, reserve_inventory
 from shared import Order
@@ -24,7 +26,10 @@ def an_order(order_id: str = "order-1", **changes: Any) -> Order:
 
 
 async def until(
-    condition: Callable[[], Awaitable[Any]] | Callable[[], Any], within: float, what: str
+    condition: Callable[[], Awaitable[Any]] | Callable[[], Any],
+    within: float,
+    what: str,
+    every: float = 0.05,
 ) -> Any:
     """Return the first true value of a condition, or fail when it stays false for too long."""
     deadline = time.monotonic() + within
@@ -35,12 +40,26 @@ async def until(
         if value:
             return value
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(every)
+
+
+def with_single_batch(worker: Worker) -> Worker:
+    """Let a worker apply all events of a workflow task before the workflow's code goes on.
+
+    The SDK says that this will be its default, and has no public way yet to try it.
+    """
+    flag = _WorkflowLogicFlag.PROCESS_WORKFLOW_ACTIVATION_JOBS_AS_SINGLE_BATCH
+    worker._set_default_workflow_logic_flag(flag, enabled=True)
+    return worker
 
 
 @dataclass
 class History:
-    """What the event history of one order says."""
+    """What the event history of one order says.
+
+    ``in_order`` names its events, those of an activity with the activity's name; ``workers`` are
+    the identities of the workers that took its workflow tasks.
+    """
 
     events: Counter[str]
     scheduled: Counter[str]
@@ -49,6 +68,8 @@ class History:
     failed_task_messages: list[str]
     signals_before_delivery: int = 0
     lost_attempts: int = 0
+    in_order: list[str] = field(default_factory=list)
+    workers: list[str] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -64,10 +85,12 @@ async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
         kind = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
         history.events[kind] += 1
         history.times.setdefault(kind, event.event_time.ToNanoseconds() / 1e9)
+        history.in_order.append(kind)
         if kind == "ACTIVITY_TASK_SCHEDULED":
             attributes = event.activity_task_scheduled_event_attributes
             names[event.event_id] = attributes.activity_type.name
             history.scheduled[attributes.activity_type.name] += 1
+            history.in_order[-1] += f" {attributes.activity_type.name}"
         elif kind == "ACTIVITY_TASK_STARTED":
             history.lost_attempts += event.activity_task_started_event_attributes.attempt - 1
         elif kind == "ACTIVITY_TASK_COMPLETED":
@@ -75,6 +98,9 @@ async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
             name = names[completed.scheduled_event_id]
             history.completed[name] += 1
             history.times[name] = event.event_time.ToNanoseconds() / 1e9
+            history.in_order[-1] += f" {name}"
+        elif kind == "WORKFLOW_TASK_STARTED":
+            history.workers.append(event.workflow_task_started_event_attributes.identity)
         elif kind == "WORKFLOW_TASK_FAILED":
             failure = event.workflow_task_failed_event_attributes.failure
             while failure.HasField("cause"):

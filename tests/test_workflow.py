@@ -22,7 +22,7 @@ import activities
 from activities import process_payment
 from shared import Order
 from tests.orders import ACTIVITIES, FULFILLED, an_order, read_history, until
-from workflow import OrderFulfillment, options
+from workflow import OrderFulfillment
 
 pytestmark = pytest.mark.usefixtures("_no_latency")
 
@@ -38,8 +38,16 @@ class Orders:
         self.task_queue = str(uuid4())
 
     def worker(self, **options: Any) -> Worker:
-        """Return a worker as ``worker.py`` has it, but for the options."""
-        common = {"workflows": [OrderFulfillment], "activities": ACTIVITIES}
+        """Return a worker that caches nothing: each workflow task replays from the first event.
+
+        So a workflow that is not deterministic fails its order here.
+        """
+        common = {
+            "workflows": [OrderFulfillment],
+            "activities": ACTIVITIES,
+            "max_cached_workflows": 0,
+            "workflow_failure_exception_types": [workflow.NondeterminismError],
+        }
         client = self.environment.client
         return Worker(client, task_queue=self.task_queue, **{**common, **options})
 
@@ -192,7 +200,9 @@ class OrderFulfillmentWithBug:
     @workflow.run
     async def run(self, order: Order) -> str:
         """Pay, then fail."""
-        await workflow.execute_activity(process_payment, order, **options("Charge the credit card"))
+        await workflow.execute_activity(
+            process_payment, order, start_to_close_timeout=timedelta(seconds=5)
+        )
         raise RuntimeError("workflow bug!")
 
 
