@@ -166,7 +166,7 @@ async def test_starts_that_do_not_fit_the_workflow(stage: Stage) -> None:
         await stage.reaches(workflow_id, "WORKFLOW_TASK_FAILED")
         shown = await stage.temporal("workflow", "show", "--detailed", "-w", workflow_id)
         assert reason in shown.stdout
-        await worker.shows(f"(workflow task failed|Failed handling activation).*{reason}")
+        await worker.shows(f"(?s)(workflow task failed|Failed handling activation).*{reason}")
 
 
 async def test_held_order_is_replaced(stage: Stage) -> None:

