@@ -101,7 +101,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     passed = terminalreporter.stats.get("passed", [])
     number = sum(report.nodeid.startswith("tests/test_interleavings.py") for report in passed)
     if number:
-        terminalreporter.write_line(f"{number} orders ended as the model says, each a different way")
+        terminalreporter.write_line(
+            f"{number} orders ended as the model says, each a different way"
+        )
 
 
 _status = 0
