@@ -2,61 +2,51 @@
 
 import asyncio
 import logging
+import re
 import signal
-import sys
 import traceback
 from datetime import timedelta
 from pathlib import Path
 
 from temporalio import activity, workflow
-from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from activities import deliver_order, process_payment, reserve_inventory
-from shared import TASK_QUEUE, connect, run
+from shared import TASK_QUEUE, connect, one_line, run
 from workflow import OrderFulfillment
 
 
-class OneLineFormatter(logging.Formatter):
-    """Shows time, order, step and message in one line. Leave it out to see the tracebacks."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Format a record with the order, step and attempt that the SDK's loggers add to it."""
-        step = getattr(record, "temporal_activity", {})
-        order = step or getattr(record, "temporal_workflow", {})
-        message, attempt = record.getMessage(), step.get("attempt", 0)
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, ApplicationError) and error.non_retryable:
-            message = f"refused: {error.message}"
-        elif error and step:
-            message = f"failed, retrying: {type(error).__name__}: {error}"
-        elif error:
-            reasons = str(error)
-            while error.__cause__:
-                error = error.__cause__
-                reasons += f": {error}"
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            what = "workflow task failed" if order else message
-            where = f"{Path(place.filename).name}:{place.lineno}"
-            message = f"{what}: {type(error).__name__}: {reasons} ({where})"
-        if attempt > 1 or (step and error):
-            message = f"attempt {attempt} {message}"
-        parts = order.get("workflow_id"), step.get("activity_type"), message
-        return " ".join(filter(None, [self.formatTime(record, "%H:%M:%S"), *parts]))
+def one_line_each(record: logging.LogRecord) -> bool:
+    """Say in one line what happens to an order; without this filter there are tracebacks."""
+    step = getattr(record, "temporal_activity", {})
+    order = step or getattr(record, "temporal_workflow", {})
+    text, error = record.getMessage(), record.exc_info[1] if order and record.exc_info else None
+    if error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"workflow task failed at {Path(place.filename).name}:{place.lineno}"
+        text, record.exc_info = "failed" if step else where, None
+    while error:
+        text, error = f"{text}: {type(error).__name__}: {error}", error.__cause__
+    if found := re.search(r"^Evicting .* run ID (\S+), .*(\[TMPRL1100\][^\"]+)", text):
+        text = f"workflow task failed: {found[2]}, run {found[1]}"
+    attempt = f"attempt {step['attempt']}" if step.get("attempt", 1) > 1 else None
+    words = order.get("workflow_id"), step.get("activity_type"), attempt, text
+    record.msg, record.args = one_line(" ".join(filter(None, words))), ()
+    return record.levelno > logging.DEBUG or bool(found)
 
 
 async def main() -> None:
     """Serve orders; once stopped, give running activities 10 s to finish."""
-    logging.basicConfig(level=logging.INFO)
-    logging.getLogger().handlers[0].setFormatter(OneLineFormatter())
-    activity.logger.activity_info_on_message = False
-    workflow.logger.workflow_info_on_message = False
-
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger().handlers[0].addFilter(one_line_each)
+    # Python has nondeterminism only among its reasons why a workflow leaves the cache.
+    logging.getLogger("temporalio.worker._workflow").setLevel(logging.DEBUG)
+    activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
     client = await connect()
-    stop = asyncio.Event()
-    if sys.platform != "win32":  # where asyncio knows only Ctrl-C, which cancels this coroutine
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await client.count_workflows()  # an RPCError in a namespace that is unknown or forbidden
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     async with Worker(
         client,
         task_queue=TASK_QUEUE,
@@ -65,7 +55,7 @@ async def main() -> None:
         graceful_shutdown_timeout=timedelta(seconds=10),
     ):
         where = f"{client.service_client.config.target_host}, namespace {client.namespace}"
-        logging.info("Ready: %s, task queue %s (Ctrl-C to stop)", where, TASK_QUEUE)
+        logging.info("Ready: %s, task queue %s", where, TASK_QUEUE)
         await stop.wait()
 
 

@@ -1,6 +1,5 @@
 """The workflow: an order from its payment to its delivery."""
 
-from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
@@ -10,17 +9,6 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities import deliver_order, process_payment, reserve_inventory
     from shared import APPROVAL_TIMEOUT, Order
-
-
-def options(summary: str) -> workflow.ActivityConfig:
-    """Return the options of an activity, with the summary that the Web UI shows of it."""
-    return workflow.ActivityConfig(
-        summary=summary,
-        # For one attempt; also how soon the attempt of a worker that died is made again.
-        start_to_close_timeout=timedelta(seconds=5),
-        # Attempts without limit, at most 10 s apart: an outage delays an order, no more.
-        retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
-    )
 
 
 @workflow.defn
@@ -38,44 +26,50 @@ class OrderFulfillment:
 
     @workflow.run
     async def run(self, order: Order) -> str:
-        """Return one sentence that names the order and what happened in each step.
-
-        Fails with an ApplicationError ``OrderExpired`` if the approval does not come within
-        ``APPROVAL_TIMEOUT`` of the payment, or with the error of a refused payment.
-        """
-        workflow.set_current_details("Charging the credit card")
+        """Return a sentence on all steps. Fails as ``OrderExpired`` or with a refused payment."""
+        # Scenario "change of the workflow": uncomment the next line while an order waits.
+        # await workflow.sleep(1)
         payment = await workflow.execute_activity(
-            process_payment, order, **options("Charge the credit card")
+            process_payment,
+            order,
+            # For one attempt; also how soon the attempt of a worker that died is made again.
+            start_to_close_timeout=timedelta(seconds=5),
+            # Attempts without limit, at most 10 s apart: an outage delays an order, no more.
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+            summary="Charge the credit card",
         )
-
-        # Scenario "bug in workflow": uncomment the next line, and restart the worker.
+        # Scenario "bug in workflow": uncomment the next line and restart the worker.
         # raise RuntimeError("workflow bug!")
 
         if not self._approved:
-            until = f"{workflow.now() + APPROVAL_TIMEOUT:%H:%M:%S} UTC"
-            how = "**More Actions > Send a Signal** `approve_order`"
-            workflow.set_current_details(f"Waiting until {until} for approval: {how}")
-            workflow.logger.info("waiting until %s for the signal approve_order", until)
-            with suppress(TimeoutError):
+            workflow.logger.info("waiting up to %s for the signal approve_order", APPROVAL_TIMEOUT)
+            until = f"{workflow.now() + APPROVAL_TIMEOUT:%Y-%m-%d %H:%M:%S} UTC"
+            workflow.set_current_details(f"Waiting until {until}: **Send a Signal** approve_order")
+            try:
                 await workflow.wait_condition(
-                    lambda: self._approved,
-                    timeout=APPROVAL_TIMEOUT,
-                    timeout_summary="Wait for the approval",
+                    lambda: self._approved, timeout=APPROVAL_TIMEOUT, timeout_summary="For approval"
                 )
-        # While no worker runs, the approval and the timeout may both come in: approved.
-        if not self._approved:
-            workflow.set_current_details("Expired, not approved in time")
-            workflow.logger.info("expired")
-            raise ApplicationError("order expired", type="OrderExpired")
+            except TimeoutError:
+                # A worker that was away may see the approval and the timeout at once: approved.
+                if not self._approved:
+                    workflow.logger.info("expired")
+                    raise ApplicationError("order expired", type="OrderExpired") from None
+            finally:
+                workflow.set_current_details("")
 
-        workflow.set_current_details("Approved, reserving the items")
         reservation = await workflow.execute_activity(
-            reserve_inventory, order, **options("Reserve the items")
+            reserve_inventory,
+            order,
+            start_to_close_timeout=timedelta(seconds=5),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+            summary="Reserve the items",
         )
-        workflow.set_current_details("Delivering the items")
         delivery = await workflow.execute_activity(
-            deliver_order, order, **options("Deliver the items")
+            deliver_order,
+            order,
+            start_to_close_timeout=timedelta(seconds=5),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+            summary="Deliver the items",
         )
-        workflow.set_current_details("Fulfilled")
         workflow.logger.info("fulfilled")
         return f"Order {order.order_id} fulfilled: {payment}, approved, {reservation}, {delivery}."

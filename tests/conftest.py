@@ -6,14 +6,12 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig
 from temporalio.testing import WorkflowEnvironment
 
 import activities
-from tests.acceptance.support import staged
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -70,30 +68,6 @@ async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
         dev_server_existing_path=shutil.which("temporal"), dev_server_log_level="never"
     ) as environment:
         yield environment
-
-
-@pytest.fixture(scope="session")
-async def running(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[dict[str, asyncio.Task[None]]]:
-    """Run all scenarios of the session, several at a time, each with a server of its own."""
-    at_once = asyncio.Semaphore(6)
-
-    async def run(scenario: object, folder: Path) -> None:
-        assert callable(scenario)
-        async with at_once, staged(folder) as stage:
-            await scenario(stage)
-
-    tasks = {}
-    for item in request.session.items:
-        scenario = getattr(getattr(item, "function", None), "scenario", None)
-        if scenario:
-            folder = tmp_path_factory.mktemp(item.name)
-            tasks[item.nodeid] = asyncio.create_task(run(scenario, folder))
-    yield tasks
-    for task in tasks.values():
-        task.cancel()
-    await asyncio.gather(*tasks.values(), return_exceptions=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,26 +1,31 @@
-"""What the tests share: the sample's scripts as processes, a dev server and the real CLI."""
+"""What the scenarios share: the sample's scripts as processes, a dev server and the real CLI."""
 
 import asyncio
+import contextlib
 import functools
+import itertools
 import os
+import random
 import re
 import shutil
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, RegisterNamespaceRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
 from shared import TASK_QUEUE, Order
+from tests.acceptance.reaper import Reaper
 from tests.orders import History, read_history, until
 from workflow import OrderFulfillment
 
@@ -28,28 +33,33 @@ ROOT = Path(__file__).parent.parent.parent
 MODULES = ("activities.py", "workflow.py", "worker.py", "starter.py", "shared.py")
 
 READY = "Ready: "
-WAITING = "waiting until"
+WAITING = "waiting up to"
+ORDER_ID = r"order-[0-9a-f]{7}"
 
 
 def clean_environment(**additions: str) -> dict[str, str]:
     """Return this environment without the person's Temporal settings and Python switches."""
-    dropped = ("TEMPORAL_", "PYTHON", "VIRTUAL_ENV", "UV_PROJECT")
+    dropped = ("TEMPORAL_", "PYTHON", "PYTEST", "VIRTUAL_ENV", "UV_PROJECT")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return {**kept, "TEMPORAL_CONFIG_FILE": os.devnull, **additions}
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def reserve_port() -> socket.socket:
+    """Return a socket with a port on which nothing listens, as long as the socket is open."""
+    while True:
+        reservation = socket.socket()
+        # Below those that systems hand out, or one could come between its end and a server's start.
+        with contextlib.suppress(OSError):
+            reservation.bind(("127.0.0.1", random.randrange(10_000, 30_000)))
+            return reservation
+        reservation.close()
 
 
 @dataclass
 class Process:
     """A running program and what it has written so far."""
 
+    command: tuple[str, ...]
     process: asyncio.subprocess.Process
     stdout_file: Path
     stderr_file: Path
@@ -105,13 +115,32 @@ class Process:
 
 @dataclass
 class Stage:
-    """A dev server of its own, and a folder with the sample's scripts."""
+    """A folder with the sample's scripts, and the address and namespace that they use."""
 
     folder: Path
-    port: int = field(default_factory=free_port)
-    server: Process | None = None
-    processes: list[Process] = field(default_factory=list)
-    client: Client = field(init=False)
+    port: int = 0
+    namespace: str = "default"
+    server: Process | None = field(default=None, repr=False)
+    processes: list[Process] = field(default_factory=list, repr=False)
+    reaper: Reaper = field(default_factory=Reaper, repr=False)
+    reservation: socket.socket | None = field(default=None, repr=False)
+    client: Client = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Choose a port, unless there is a server."""
+        if not self.port:
+            self.choose_port()
+
+    def choose_port(self) -> None:
+        """Choose a port for a server of its own; until that starts, nothing listens there."""
+        self.reservation = reserve_port()
+        self.port = self.reservation.getsockname()[1]
+        self.environment["TEMPORAL_ADDRESS"] = self.address
+
+    def release_port(self) -> None:
+        """Let a server have the port."""
+        if self.reservation:
+            self.reservation.close()
 
     @property
     def address(self) -> str:
@@ -121,41 +150,56 @@ class Stage:
     @functools.cached_property
     def environment(self) -> dict[str, str]:
         """The environment of everything that runs here."""
-        return clean_environment(TEMPORAL_ADDRESS=self.address)
+        environment = clean_environment(TEMPORAL_ADDRESS=self.address)
+        if self.namespace != "default":
+            environment["TEMPORAL_NAMESPACE"] = self.namespace
+        return environment
 
     async def run(self, *command: str, **options: Any) -> Process:
         """Start a program in the folder, in a session of its own."""
         logs = Path(tempfile.mkdtemp(dir=self.folder.parent))
         out, err = logs / "stdout", logs / "stderr"
-        with out.open("wb") as stdout, err.open("wb") as stderr:
+        out.touch()
+        with err.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                *command,
+                *self.reaper.command(out, *command),
                 cwd=self.folder,
-                stdout=stdout,
+                stdout=self.reaper.pipe,
                 stderr=stderr,
                 start_new_session=True,
                 **{"env": self.environment, "stdin": asyncio.subprocess.DEVNULL, **options},
             )
-        self.processes.append(Process(process, out, err))
+        self.processes.append(Process(command, process, out, err))
         return self.processes[-1]
 
     async def start_server(self, *options: str, in_memory: bool = False) -> None:
         """Start the dev server, on its database file or in memory, and connect a client to it."""
         cli = shutil.which("temporal")
         assert cli, "the Temporal CLI is not on the PATH"
-        start = ["server", "start-dev", "--headless", "--log-level", "never"]
-        start += ["--port", str(self.port)]
+        start = ["server", "start-dev", "--headless", "--log-level", "never", *options]
         if not in_memory:
             start += ["--db-filename", str(self.folder.parent / "db")]
+        nobody_knows_the_port = not self.processes
         for attempts_left in (2, 1, 0):
-            self.server = await self.run(cli, *start, *options)
+            self.release_port()
+            self.server = await self.run(cli, *start, "--port", str(self.port))
             try:
-                self.client = await until(self.all_up, 30, "the dev server is up")
+                self.client = await until(self.all_up, 60, "the dev server is up")
                 break
             except AssertionError:  # another process took one of its ports just before it did
                 await self.server.kill()
                 if not attempts_left:
                     raise
+                if nobody_knows_the_port:
+                    self.choose_port()
+
+    async def end(self) -> None:
+        """End all that was started here."""
+        self.release_port()
+        self.reaper.reap()
+        for process in self.processes:
+            await process.process.wait()
+            print(f"$ {' '.join(process.command)}\n{process.output}")  # shown if the test fails
 
     async def all_up(self) -> Client | None:
         """Return a client once the last part of the dev server is up, its own worker."""
@@ -164,7 +208,7 @@ class Stage:
         queue = TaskQueue(name="default-worker-tq")
         request = DescribeTaskQueueRequest(namespace="temporal-system", task_queue=queue)
         try:
-            client = await Client.connect(self.address)
+            client = await Client.connect(self.address, namespace=self.namespace)
             last = await client.workflow_service.describe_task_queue(request)
         except (RuntimeError, RPCError):
             return None
@@ -183,7 +227,7 @@ class Stage:
     async def starter(self) -> tuple[Process, str]:
         """Start an order and return its starter and its workflow id."""
         starter = await self.script("starter.py")
-        return starter, (await starter.shows(r"Started workflow (\S+):"))[1]
+        return starter, (await starter.shows(r"Started workflow (\S+) at "))[1]
 
     async def temporal(self, *arguments: str) -> Process:
         """Run the Temporal CLI to its end."""
@@ -220,6 +264,17 @@ class Stage:
 
         await until(has_event, within, f"{event} of {workflow_id}")
 
+    def shorten(self, *, latency: float = 1, approval: float = 30) -> None:
+        """Let an activity, and the wait for approval, take less time, where that is not the point.
+
+        A killed worker needs a second of latency to be killed in, on a busy machine.
+        """
+        for module, before, seconds in (
+            ("activities.py", "SIMULATED_LATENCY_SECONDS = 1.0", latency),
+            ("shared.py", "APPROVAL_TIMEOUT = timedelta(seconds=30)", approval),
+        ):
+            self.edit(module, before, re.sub(r"[\d.]+", f"{seconds}", before))
+
     def edit(self, module: str, before: str, after: str) -> None:
         """Edit one place of a module, as a person does; it must be there exactly once."""
         path = self.folder / module
@@ -236,28 +291,36 @@ def copy_modules(folder: Path, names: Iterable[str] = MODULES) -> None:
 
 
 @asynccontextmanager
-async def staged(folder: Path, *server_options: str) -> AsyncIterator[Stage]:
-    """Provide a stage with a running server; at the end no process of it is left."""
-    stage = Stage(folder / "sample")
-    copy_modules(stage.folder)
+async def bare(folder: Path, port: int = 0, namespace: str = "default") -> AsyncIterator[Stage]:
+    """Provide a stage that starts no server; at the end no process of it is left."""
+    copy_modules(folder / "sample")
+    stage = Stage(folder / "sample", port, namespace)
     try:
-        await stage.start_server(*server_options)
         yield stage
     finally:
-        for process in reversed(stage.processes):
-            await process.kill()
+        await stage.end()
 
 
-Scenario = Callable[[Stage], Awaitable[None]]
+@asynccontextmanager
+async def staged(
+    folder: Path, *server_options: str, in_memory: bool = False
+) -> AsyncIterator[Stage]:
+    """Provide a stage with a server of its own."""
+    async with bare(folder) as stage:
+        await stage.start_server(*server_options, in_memory=in_memory)
+        yield stage
 
 
-def side_by_side(scenario: Scenario) -> Callable[..., Awaitable[None]]:
-    """Turn a scenario into a test that runs beside the others: most of its time it waits."""
+_numbers = itertools.count(1)
 
-    @functools.wraps(scenario)
-    async def test(running: dict[str, asyncio.Task[None]], request: Any) -> None:
-        await running[request.node.nodeid]
 
-    del test.__dict__["__wrapped__"]  # pytest would look for the scenario's own parameters
-    test.__dict__["scenario"] = scenario
-    return test
+@asynccontextmanager
+async def hosted(folder: Path, host: Stage) -> AsyncIterator[Stage]:
+    """Provide a stage with a namespace of its own on the server of another stage."""
+    namespace = f"test-{next(_numbers)}"
+    request = RegisterNamespaceRequest(namespace=namespace)
+    request.workflow_execution_retention_period.FromTimedelta(timedelta(days=1))
+    await host.client.workflow_service.register_namespace(request)
+    async with bare(folder, host.port, namespace) as stage:
+        stage.client = await Client.connect(stage.address, namespace=namespace)
+        yield stage

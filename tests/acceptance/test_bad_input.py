@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from tests.acceptance.support import WAITING, Stage, side_by_side
+from tests.acceptance.support import WAITING, Stage
 from tests.orders import FULFILLED, an_order, until
 
 pytestmark = pytest.mark.slow
@@ -30,36 +30,36 @@ def but(**changes: str) -> str:
     )
 
 
-# The payment refuses it: the order fails, and its message names the field and the value.
+# The payment refuses it: the order fails, and its message names the field.
 REFUSED = {
-    order(cc_expiry="13/30"): "cc_expiry must be MM/YY, not '13/30'",
-    order(cc_expiry="00/30"): "cc_expiry must be MM/YY, not '00/30'",
-    order(cc_expiry="1/30"): "cc_expiry must be MM/YY, not '1/30'",
-    order(cc_expiry="12-30"): "cc_expiry must be MM/YY, not '12-30'",
-    order(cc_expiry="12/2030"): "cc_expiry must be MM/YY, not '12/2030'",
-    order(cc_expiry="1２/30"): "cc_expiry must be MM/YY, not '1２/30'",  # noqa: RUF001  full width
-    order(cc_expiry=" 12/30"): "cc_expiry must be MM/YY, not ' 12/30'",
-    order(cc_expiry="12/30\n"): r"cc_expiry must be MM/YY, not '12/30\n'",
-    order(cc_expiry=""): "cc_expiry must be MM/YY, not ''",
-    order(cc_expiry="\0"): r"cc_expiry must be MM/YY, not '\x00'",
+    order(cc_expiry="13/30"): "cc_expiry must be MM/YY",
+    order(cc_expiry="00/30"): "cc_expiry must be MM/YY",
+    order(cc_expiry="1/30"): "cc_expiry must be MM/YY",
+    order(cc_expiry="12-30"): "cc_expiry must be MM/YY",
+    order(cc_expiry="12/2030"): "cc_expiry must be MM/YY",
+    order(cc_expiry="1２/30"): "cc_expiry must be MM/YY",  # noqa: RUF001  full width
+    order(cc_expiry=" 12/30"): "cc_expiry must be MM/YY",
+    order(cc_expiry="12/30\n"): "cc_expiry must be MM/YY",
+    order(cc_expiry=""): "cc_expiry must be MM/YY",
+    order(cc_expiry="\0"): "cc_expiry must be MM/YY",
     order(cc_expiry="12/23"): "credit card expired, cc_expiry is 12/23",
     order(cc_expiry="01/00"): "credit card expired, cc_expiry is 01/00",
-    order(order_id=""): "order_id must be 1 to 100 characters, not ''",
-    order(order_id="\n"): r"order_id must be 1 to 100 characters, not '\n'",
-    order(order_id="o" * 101): f"order_id must be 1 to 100 characters, not '{'o' * 39}",
-    order(item=""): "item must be 1 to 100 characters, not ''",
-    order(item=" "): "item must be 1 to 100 characters, not ' '",
-    order(item="m" * 100_000): f"item must be 1 to 100 characters, not '{'m' * 39}",
-    order(quantity=0): "quantity must be 1 to 1000000, not 0",
-    order(quantity=-2): "quantity must be 1 to 1000000, not -2",
-    order(quantity=10**9): "quantity must be 1 to 1000000, not 1000000000",
-    order(quantity=10**4_000): f"quantity must be 1 to 1000000, not 1{'0' * 39}",
-    order(quantity=False): "quantity must be 1 to 1000000, not 0",
-    but(quantity="0.9"): "quantity must be 1 to 1000000, not 0",
-    order(price_cents=0): "price_cents must be 1 to 1000000, not 0",
-    order(price_cents=-1): "price_cents must be 1 to 1000000, not -1",
-    order(price_cents=10**300): f"price_cents must be 1 to 1000000, not 1{'0' * 39}",
-    but(price_cents="1e300"): "price_cents must be 1 to 1000000, not 10000000000000000525",
+    order(order_id=""): "order_id must be 1 to 100 characters",
+    order(order_id="\n"): "order_id must be 1 to 100 characters",
+    order(order_id="o" * 101): "order_id must be 1 to 100 characters",
+    order(item=""): "item must be 1 to 100 characters",
+    order(item=" "): "item must be 1 to 100 characters",
+    order(item="m" * 100_000): "item must be 1 to 100 characters",
+    order(quantity=0): "quantity must be 1 to 1000000",
+    order(quantity=-2): "quantity must be 1 to 1000000",
+    order(quantity=10**9): "quantity must be 1 to 1000000",
+    order(quantity=10**4_000): "quantity must be 1 to 1000000",
+    order(quantity=False): "quantity must be 1 to 1000000",
+    but(quantity="0.9"): "quantity must be 1 to 1000000",
+    order(price_cents=0): "price_cents must be 1 to 1000000",
+    order(price_cents=-1): "price_cents must be 1 to 1000000",
+    order(price_cents=10**300): "price_cents must be 1 to 1000000",
+    but(price_cents="1e300"): "price_cents must be 1 to 1000000",
 }
 
 # It does not decode: Temporal holds the order, in case the code is to be mended and not the input.
@@ -98,8 +98,8 @@ def test_table_is_long_enough() -> None:
     assert len({*REFUSED, *HELD, *NOT_SENT}) == len(REFUSED) + len(HELD) + len(NOT_SENT) >= 40
 
 
-@side_by_side
 async def test_payloads(stage: Stage) -> None:
+    stage.shorten(latency=0.2)
     worker = await stage.worker()
     few_at_once = asyncio.Semaphore(4)
 
@@ -153,7 +153,6 @@ async def test_payloads(stage: Stage) -> None:
     assert await starter.ends() == 0, "the worker must serve the next order"
 
 
-@side_by_side
 async def test_starts_that_do_not_fit_the_workflow(stage: Stage) -> None:
     worker = await stage.worker()
     type_of_another = ("--type", "OrderCancellation", *START[4:])
@@ -170,9 +169,9 @@ async def test_starts_that_do_not_fit_the_workflow(stage: Stage) -> None:
         await worker.shows(f"(workflow task failed|Failed handling activation).*{reason}")
 
 
-@side_by_side
 async def test_held_order_is_replaced(stage: Stage) -> None:
     """What the README says to do with a payload that does not decode."""
+    stage.shorten(latency=0.2)
     await stage.worker()
     await stage.temporal(*START, "--workflow-id", "order-1", "--input", order(quantity="two"))
     await stage.reaches("order-1", "WORKFLOW_TASK_FAILED")
@@ -184,8 +183,8 @@ async def test_held_order_is_replaced(stage: Stage) -> None:
     assert "order-1 fulfilled" in result.stdout
 
 
-@side_by_side
 async def test_signals(stage: Stage) -> None:
+    stage.shorten(latency=0.2)
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
     await worker.shows(WAITING)
@@ -214,9 +213,9 @@ async def test_signals(stage: Stage) -> None:
     assert (await stage.history(workflow_id)).completed == FULFILLED
 
 
-@side_by_side
 async def test_order_id_that_the_cli_starts_twice(stage: Stage) -> None:
     """The CLI then shows the run that there is; no second one begins."""
+    stage.shorten(latency=0.2)
     worker = await stage.worker()
     for _ in range(2):
         started = await stage.temporal(*START, "--workflow-id", "order-1", "--input", order())

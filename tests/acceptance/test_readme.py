@@ -1,29 +1,20 @@
 """The README: each of its commands works, and shows what the README says it shows."""
 
+import ast
 import os
 import re
 import shutil
 import signal
 import sys
-from pathlib import Path
+import textwrap
 
 import pytest
 
-from tests.acceptance.support import (
-    READY,
-    ROOT,
-    WAITING,
-    Process,
-    Stage,
-    clean_environment,
-    side_by_side,
-)
-
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```bash\n(.*?)^```$", README, re.M | re.S)
+from tests.acceptance.readme import BLOCKS, KILL, PYTHON, README, SHOWN, normal, promised
+from tests.acceptance.support import READY, ROOT, WAITING, Process, Stage, clean_environment
 
 ONE_TERMINAL = next(block for block in BLOCKS if "trap" in block)
-INSTALL = "uv venv\nuv sync\n"
+INSTALL = "uv sync\n"
 SERVER = "uv run temporal server start-dev\n"
 WORKER = "uv run worker.py\n"
 STARTER = "uv run starter.py\n"
@@ -34,9 +25,11 @@ TEST, FAST_TEST = "uv run pytest\n", 'uv run pytest -m "not slow"\n'
 RECORD = "uv run python -m tests.tools.record_histories\n"
 BENCHMARK = "uv run python -m tests.tools.benchmark\n"
 
+for_a_unix_shell = pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for one")
+
 
 def test_every_block_is_run_below() -> None:
-    run = {ONE_TERMINAL, INSTALL, SERVER, WORKER, STARTER, APPROVE, RESULT}
+    run = {ONE_TERMINAL, INSTALL, SERVER, WORKER, STARTER, APPROVE, RESULT, KILL}
     assert set(BLOCKS) == run | {CHECKS, TEST, FAST_TEST, RECORD, BENCHMARK}
 
 
@@ -56,23 +49,54 @@ def test_files_it_names_exist_and_all_are_named() -> None:
     table = README.split("## Layout")[1].split("##")[0]
     named = set(re.findall(r"^\| `([\w./]+)`", table, re.M))
     modules = {path.name for path in ROOT.glob("*.py")}
-    assert named == modules | {"tests/"}
+    assert named == modules | {"tests/", "tests/acceptance/", "tests/tools/"}
 
 
-def test_output_fits_a_terminal_of_100_columns() -> None:
-    shown = "".join(re.findall(r"^```text\n(.*?)^```$", README, re.M | re.S)).splitlines()
-    assert len(shown) > 15
-    assert [line for line in shown if len(line) > 100] == []
+def test_commands_fit_a_terminal_of_80_columns() -> None:
+    shown = "".join(SHOWN.findall(README)).splitlines()
+    commands = [line for line in shown if "uv run" in line]
+    assert len(commands) > 1
+    assert [line for line in commands if len(line) > 80] == []
 
 
-def checkout(folder: Path) -> None:
-    """Copy what git has of this project, as a clone does, but with the edits of the moment."""
-    ignore = shutil.ignore_patterns(".venv", ".git", "*_cache", "__pycache__")
-    shutil.copytree(ROOT, folder, ignore=ignore, dirs_exist_ok=True)
+def shortens(excerpt: list[ast.stmt], whole: list[ast.stmt]) -> bool:
+    """Tell whether statements are those of a longer code, with some of them left out."""
+    rest = iter(whole)
+    return all(any(is_like(statement, other) for other in rest) for statement in excerpt)
+
+
+def is_like(statement: ast.AST, other: ast.AST) -> bool:
+    """Tell whether a statement is another one, but for what is left out of its blocks."""
+    if type(statement) is not type(other):
+        return False
+    for name, value in ast.iter_fields(statement):
+        theirs = getattr(other, name)
+        if isinstance(value, list) and all(isinstance(part, ast.stmt) for part in value):
+            if not shortens(value, theirs):
+                return False
+        elif isinstance(value, list) and value and isinstance(value[0], ast.ExceptHandler):
+            if not all(map(is_like, value, theirs)):
+                return False
+        elif (
+            ast.dump(value) != ast.dump(theirs)
+            if isinstance(value, ast.AST)
+            else (not isinstance(value, list) and value != theirs)
+        ):
+            return False
+    return True
+
+
+def test_workflow_that_it_shows_is_the_workflow() -> None:
+    shown = next(block for block in PYTHON if "async def run" in block)
+    assert 20 <= shown.count("\n") <= 30
+    [excerpt] = ast.parse(textwrap.dedent(shown)).body
+    module = ast.parse((ROOT / "workflow.py").read_text())
+    [run] = [part for part in ast.walk(module) if isinstance(part, ast.AsyncFunctionDef)]
+    assert is_like(excerpt, run)
 
 
 async def shell(stage: Stage, block: str, workflow_id: str = "") -> Process:
-    """Run a block of the README in a fresh copy, against the stage's port."""
+    """Run a block of the README in a clone, against the stage's port."""
     assert block in BLOCKS
     command = block.replace("WORKFLOW_ID", workflow_id)
     ports = f"--headless --port {stage.port}"
@@ -87,42 +111,29 @@ async def to_the_end(stage: Stage, block: str, workflow_id: str = "") -> Process
     return process
 
 
-async def clone_only(stage: Stage) -> None:
-    """Make a stage a machine with nothing but a clone: no server yet, no virtual environment."""
-    assert stage.server
-    await stage.server.kill()
-    checkout(stage.folder)
+@pytest.fixture
+def stage(stage_without_server: Stage) -> Stage:
+    """Provide a machine with nothing but uv and a clone: no server, no virtual environment."""
+    # What git has of this project, as a clone does, but with the edits of the moment.
+    ignore = shutil.ignore_patterns(".venv", ".git", "*_cache", "__pycache__")
+    shutil.copytree(ROOT, stage_without_server.folder, ignore=ignore, dirs_exist_ok=True)
+    stage_without_server.release_port()
+    return stage_without_server
 
 
 async def fulfilled(stage: Stage, starter: Process, worker: Process) -> str:
     """Approve a starter's order once it waits, see the starter end well; return the workflow id."""
-    workflow_id = (await starter.shows(r"Started workflow (\S+):", within=120))[1]
+    workflow_id = (await starter.shows(r"Started workflow (\S+) at ", within=120))[1]
     await worker.shows(WAITING)
     await to_the_end(stage, APPROVE, workflow_id)
     assert await starter.ends() == 0
     return workflow_id
 
 
-def normal(text: str) -> list[str]:
-    """Return lines without what differs from run to run."""
-    text = re.sub(r"order-[0-9a-f]{8}", "ORDER", text)
-    text = re.sub(r"(localhost|127\.0\.0\.1):\d+", "ADDRESS", text)
-    return re.sub(r"\d\d:\d\d:\d\d", "TIME", text).splitlines()
-
-
-def promised(scenario: str) -> list[str]:
-    """Return the lines that the README shows for a scenario."""
-    section = re.search(rf"^### {scenario}\n(.*?)(?=^##)", README, re.M | re.S)
-    assert section
-    return normal("".join(re.findall(r"^```text\n(.*?)^```$", section[1], re.M | re.S)))
-
-
+@for_a_unix_shell
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for a Unix shell")
-@side_by_side
 async def test_one_terminal(stage: Stage) -> None:
     """The whole first screen."""
-    await clone_only(stage)
     process = await shell(stage, ONE_TERMINAL)
     await fulfilled(stage, process, process)
     assert set(promised("Happy path")) <= set(normal(process.output))
@@ -130,11 +141,9 @@ async def test_one_terminal(stage: Stage) -> None:
         os.killpg(process.process.pid, 0)  # nothing of it is left
 
 
+@for_a_unix_shell
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for a Unix shell")
-@side_by_side
 async def test_terminal_each(stage: Stage) -> None:
-    await clone_only(stage)
     await to_the_end(stage, INSTALL)
     server = await shell(stage, SERVER)
     worker = await shell(stage, WORKER)
@@ -149,17 +158,17 @@ async def test_terminal_each(stage: Stage) -> None:
         assert await process.ends() == 0
 
 
+@for_a_unix_shell
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="the blocks are for a Unix shell")
-@side_by_side
+@pytest.mark.long
 async def test_development(stage: Stage) -> None:
     """The tests' command runs a test here, not all: this is one of them."""
-    checkout(stage.folder)
     stage.environment["PYTEST_ADDOPTS"] = "-k total_is_exact"
     for block in (CHECKS, TEST, FAST_TEST):
         process = await to_the_end(stage, block)
         assert re.search(r"6 passed, \d+ deselected", process.stdout)
     before = (stage.folder / "tests" / "histories" / "expired.json").read_text()
+    stage.shorten(approval=3)
     await to_the_end(stage, RECORD)
     assert (stage.folder / "tests" / "histories" / "expired.json").read_text() != before
     benchmark = await shell(stage, BENCHMARK)  # 25 minutes; its first rounds will do
