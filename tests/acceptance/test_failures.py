@@ -198,4 +198,4 @@ def expected_steps(outcome: str) -> Counter[str]:
 
 def approved_in_time(history: History) -> bool:
     """Tell whether an order was delivered only after an approval."""
-    return not history.completed["deliver_order"] or history.signals_before_delivery > 0
+    return history.approved_before_reservation
