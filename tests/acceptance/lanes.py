@@ -86,25 +86,18 @@ class Lane:
             )
         theirs.close()
 
-    def run(self, item: pytest.Item | None) -> None:
-        """Let it run a test, or end if there is none."""
-        self.running = item
-        self.connection.send(item and item.nodeid)
-
-    def death(self) -> str:
-        """Return how it ended, unless it ended well."""
-        status = self.process.wait()
-        return f"a lane ended with {status}: {self.stderr.read_text()}" if status else ""
+    def ask(self, tests: deque[pytest.Item]) -> Any:
+        """Return a report from it, or None if it was free and now has the next test."""
+        message = self.connection.recv()
+        if message is None:
+            self.running = tests.popleft() if tests else None
+            self.connection.send(self.running and self.running.nodeid)
+        return message
 
 
 def run_in_lanes(session: pytest.Session, reaper: Reaper, lanes: dict[Any, Lane]) -> None:
     """Give each lane that is free the next test, and show what becomes of it."""
-    config, hook = session.config, session.config.hook
-
-    def is_short(item: pytest.Item) -> tuple[bool, bool]:
-        return not item.get_closest_marker("long"), not item.get_closest_marker("slow")
-
-    tests = deque(sorted(session.items, key=is_short))  # a long one begun last would run alone
+    config, hook, tests = session.config, session.config.hook, deque(in_order(session.items))
     while tests or lanes:
         while tests and len(lanes) < AT_ONCE:
             lane = Lane(config, reaper)
@@ -112,23 +105,36 @@ def run_in_lanes(session: pytest.Session, reaper: Reaper, lanes: dict[Any, Lane]
         for connection in wait(lanes):
             lane = lanes[connection]
             try:
-                data = lane.connection.recv()
-                if data is None:
-                    lane.run(tests.popleft() if tests else None)
-                else:
-                    report = hook.pytest_report_from_serializable(config=config, data=data)
-                    hook.pytest_runtest_logreport(report=report)
+                data = lane.ask(tests)
+                report = data and hook.pytest_report_from_serializable(config=config, data=data)
             except (EOFError, OSError):
                 del lanes[connection]
-                death, item = lane.death(), lane.running
-                if item:
-                    report = pytest.TestReport(
-                        item.nodeid, item.location, {}, "failed", death, "call"
-                    )
-                    hook.pytest_runtest_logreport(report=report)
-                elif death:
-                    session.shouldfail = death
+                report = death_of(lane)
+            if report:
+                hook.pytest_runtest_logreport(report=report)
             if session.shouldfail:
                 raise session.Failed(session.shouldfail)
             if session.shouldstop:
                 raise session.Interrupted(session.shouldstop)
+
+
+def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the long tests first, or the last of them would run alone; then those of all folders.
+
+    They are mixed, because some folders' tests wait and others' keep the processor busy.
+    """
+    place: dict[pytest.Item, float] = {}
+    for folder in {item.path.parent for item in items}:
+        there = [item for item in items if item.path.parent == folder]
+        place |= {item: index / len(there) for index, item in enumerate(there)}
+    return sorted(items, key=lambda item: (not item.get_closest_marker("long"), place[item]))
+
+
+def death_of(lane: Lane) -> pytest.TestReport | None:
+    """Return the report of a lane that has ended before its time, if it has."""
+    status, item = lane.process.wait(), lane.running
+    if not item and not status:
+        return None
+    name, location = (item.nodeid, item.location) if item else ("lane", ("lane", None, "lane"))
+    words = f"a lane ended with status {status}\n{lane.stderr.read_text()}"
+    return pytest.TestReport(name, location, {}, "failed", words, "call")

@@ -199,7 +199,8 @@ class Stage:
         self.reaper.reap()
         for process in self.processes:
             await process.process.wait()
-            print(f"$ {' '.join(process.command)}\n{process.output}")  # shown if the test fails
+            # Shown if the test fails.
+            print(f"$ {' '.join(process.command):.200}\n{process.output[-10_000:]}")
 
     async def all_up(self) -> Client | None:
         """Return a client once the last part of the dev server is up, its own worker."""

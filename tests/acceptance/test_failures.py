@@ -44,10 +44,12 @@ async def test_worker_killed_while_waiting_for_approval(stage: Stage) -> None:
     await finishes_elsewhere(stage, await stage.worker(), WAITING)
 
 
+@pytest.mark.long
 async def test_worker_killed_in_the_reservation(stage: Stage) -> None:
     await finishes_elsewhere(stage, await stage.worker(), "reserve_inventory reserving")
 
 
+@pytest.mark.long
 async def test_worker_killed_in_the_delivery(stage: Stage) -> None:
     await finishes_elsewhere(stage, await stage.worker(), "deliver_order delivering")
 

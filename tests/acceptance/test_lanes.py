@@ -104,7 +104,7 @@ async def test_lane_that_dies_fails_its_test_alone(run_pytest: Run) -> None:
     lanes = await run_pytest(PASS + DO_NOT_PASS + DIE, "-v", *LANES)
     assert await lanes.ends() == 1
     assert "test_dies FAILED" in lanes.stdout
-    assert "a lane ended with 3" in lanes.stdout
+    assert "a lane ended with status 3" in lanes.stdout
     assert "2 failed, 8 passed, 1 skipped" in lanes.stdout
 
 

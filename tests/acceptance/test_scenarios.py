@@ -39,6 +39,7 @@ async def test_edited_code_passes_the_checks(stage_without_server: Stage) -> Non
         stage.edit(module, after, before)
 
 
+@pytest.mark.long
 async def test_api_downtime(stage: Stage) -> None:
     module, before, after = edit(stage, "API downtime")
     worker = await stage.worker()
@@ -60,6 +61,7 @@ async def test_api_downtime(stage: Stage) -> None:
     assert "process_payment" not in worker.output
 
 
+@pytest.mark.long
 async def test_bug_in_workflow(stage: Stage) -> None:
     module, before, after = edit(stage, "Bug in workflow")
     worker = await stage.worker()
@@ -152,6 +154,7 @@ class KilledByHand:
         assert "fulfilled" not in self.shell.output
 
 
+@pytest.mark.long
 async def test_worker_crash_while_an_order_waits(stage: Stage) -> None:
     worker = await KilledByHand.start(stage)
     starter, workflow_id = await stage.starter()
@@ -164,6 +167,7 @@ async def test_worker_crash_while_an_order_waits(stage: Stage) -> None:
     assert history.scheduled == history.completed == FULFILLED
 
 
+@pytest.mark.long
 async def test_worker_crash_while_a_reservation_fails(stage: Stage) -> None:
     module, before, after = edit(stage, "API downtime")
     worker = await KilledByHand.start(stage)
@@ -181,6 +185,7 @@ async def test_worker_crash_while_a_reservation_fails(stage: Stage) -> None:
     assert (await stage.history(workflow_id)).completed == FULFILLED
 
 
+@pytest.mark.long
 async def test_worker_crash_while_it_charges(stage: Stage) -> None:
     edit(stage, "Worker crash")
     worker = await KilledByHand.start(stage)
@@ -204,6 +209,7 @@ async def replay(stage: Stage) -> Process:
     return process
 
 
+@pytest.mark.long
 async def test_change_of_the_workflow(stage: Stage) -> None:
     module, before, after = edit_of("Change of the workflow")
     for folder in ("tests", "pyproject.toml"):
@@ -238,6 +244,7 @@ async def test_change_of_the_workflow(stage: Stage) -> None:
     assert history.completed == FULFILLED
 
 
+@pytest.mark.long
 async def test_change_of_the_workflow_undone(stage: Stage) -> None:
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
