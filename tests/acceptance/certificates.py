@@ -15,7 +15,7 @@ subjectAltName = DNS:localhost, IP:127.0.0.1
 [client]
 extendedKeyUsage = clientAuth
 """
-NEW_KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes".split()
+NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
 
 
 class Certificates:

@@ -22,6 +22,7 @@ class Connection:
     writer: asyncio.StreamWriter
     sent: bytearray = field(default_factory=bytearray)
     answered: bytearray = field(default_factory=bytearray)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def in_hpack(letters: str) -> bytes:
@@ -72,13 +73,15 @@ class Proxy:
             connection.writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a connection until it ends."""
+        """Serve a connection until it ends, in whatever way, at either side."""
         connection = Connection(writer)
         self.connections.append(connection)
-        # A connection may end in any way, at either side.
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await (self.answer if self.status else self.forward)(reader, connection)
-        writer.transport.abort()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await (self.answer if self.status else self.forward)(reader, connection)
+        finally:
+            writer.transport.abort()
+            connection.ended.set()
 
     async def forward(self, reader: asyncio.StreamReader, connection: Connection) -> None:
         """Let a client and the server talk."""
@@ -86,18 +89,21 @@ class Proxy:
         async def pump(
             source: asyncio.StreamReader, sink: asyncio.StreamWriter, seen: bytearray
         ) -> None:
-            while data := await source.read(65_536):
+            try:
+                while data := await source.read(65_536):
+                    await self._light.wait()
+                    seen += data
+                    sink.write(data)
+                    await sink.drain()
                 await self._light.wait()
-                seen += data
-                sink.write(data)
-                await sink.drain()
-            await self._light.wait()
-            sink.transport.abort()
+            finally:
+                sink.transport.abort()
 
         server_reader, server = await asyncio.open_connection("127.0.0.1", self.server_port)
         await asyncio.gather(
             pump(reader, server, connection.sent),
             pump(server_reader, connection.writer, connection.answered),
+            return_exceptions=True,
         )
 
     async def answer(self, reader: asyncio.StreamReader, connection: Connection) -> None:
@@ -142,3 +148,4 @@ async def proxy_to(server_port: int, context: ssl.SSLContext | None = None) -> A
         proxy.lights_up()
         for connection in proxy.connections:
             connection.writer.transport.abort()
+            await connection.ended.wait()

@@ -5,7 +5,6 @@ A proxy of the tests ends TLS in front of the dev server, with certificates that
 
 import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -60,7 +59,7 @@ async def api_key(stage: Stage, certificates: Certificates) -> AsyncIterator[Pro
 def to_a_profile(stage: Stage) -> None:
     """Move the settings from the environment to a profile."""
     del stage.environment["TEMPORAL_CONFIG_FILE"]
-    settings, tls = [], []
+    settings, tls = list[str](), list[str]()
     for name in [name for name in stage.environment if name.startswith("TEMPORAL_")]:
         key = name.removeprefix("TEMPORAL_").lower()
         line = f'{key.removeprefix("tls_")} = "{stage.environment.pop(name)}"\n'
