@@ -93,46 +93,55 @@ async def test_expired_card_is_refused_for_good(cc_expiry: str, today: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "shown"),
+    ("field", "value"),
     [
         *[
-            ("cc_expiry", text, repr(text))
+            ("cc_expiry", text)
             for text in ("", " ", "13/30", "00/30", "1/30", "12-30", "1230", "12/2030", "12/3")
         ],
         *[
-            ("cc_expiry", text, repr(text))
+            ("cc_expiry", text)
             for text in (" 12/30", "12/30 ", "12/30\n", "12 / 30", "12/30/01", "30/12", "-1/30")
         ],
-        ("cc_expiry", "1２/30", "'1２/30'"),  # noqa: RUF001  a full-width digit is the point
-        ("cc_expiry", "12/3０", "'12/3０'"),  # noqa: RUF001  and here in the year
-        ("cc_expiry", "١٢/٣٠", "'١٢/٣٠'"),
-        ("cc_expiry", "12/30" * 100_000, "'" + ("12/30" * 10)[:39]),
-        ("order_id", "", "''"),
-        ("order_id", " \t", "' \\t'"),
-        ("order_id", "x" * 101, "'" + "x" * 39),
-        ("item", "", "''"),
-        ("item", "   ", "'   '"),
-        ("item", "x" * 2_000_000, "'" + "x" * 39),
-        ("quantity", 0, "0"),
-        ("quantity", -1, "-1"),
-        ("quantity", 1_000_001, "1000001"),
-        ("quantity", 10**100, "1" + "0" * 39),
-        ("price_cents", 0, "0"),
-        ("price_cents", -1_999, "-1999"),
-        ("price_cents", 1_000_001, "1000001"),
+        ("cc_expiry", "1２/30"),  # noqa: RUF001  a full-width digit is the point
+        ("cc_expiry", "12/3０"),  # noqa: RUF001  and here in the year
+        ("cc_expiry", "١٢/٣٠"),
+        ("cc_expiry", "12/30" * 100_000),
+        ("order_id", ""),
+        ("order_id", " \t"),
+        ("order_id", "x" * 101),
+        ("item", ""),
+        ("item", "   "),
+        ("item", "x" * 2_000_000),
+        ("quantity", 0),
+        ("quantity", -1),
+        ("quantity", 1_000_001),
+        ("quantity", 10**100),
+        ("price_cents", 0),
+        ("price_cents", -1_999),
+        ("price_cents", 1_000_001),
     ],
 )
-async def test_order_that_cannot_be_charged_is_refused_for_good(
-    field: str, value: Any, shown: str
-) -> None:
+async def test_order_that_cannot_be_charged_is_refused_for_good(field: str, value: Any) -> None:
     with pytest.raises(ApplicationError) as refused:
         await pay(an_order(**{field: value}))
     assert refused.value.type == "InvalidOrder"
     assert refused.value.non_retryable
-    message = refused.value.message
-    assert message.startswith(f"{field} must be ")
-    assert message.endswith(f", not {shown}")
-    assert len(message) < 100
+    rules = {"cc_expiry": "MM/YY", "order_id": "1 to 100 characters", "item": "1 to 100 characters"}
+    rule = rules.get(field, "1 to 1000000")
+    assert refused.value.message == f"{field} must be {rule}"
+
+
+async def test_all_that_is_wrong_is_named() -> None:
+    with pytest.raises(ApplicationError) as refused:
+        await pay(an_order(quantity=0, cc_expiry="soon"))
+    assert refused.value.message == "quantity must be 1 to 1000000; cc_expiry must be MM/YY"
+
+
+@pytest.mark.parametrize("field", ["order_id", "item"])
+async def test_longest_and_shortest_texts_are_fine(field: str) -> None:
+    for text in ("x", "x" * 100, " x "):
+        assert await pay(an_order(**{field: text})) == "charged $39.98"
 
 
 async def test_activity_takes_about_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,8 +154,8 @@ async def test_approval_after_expiry_is_refused(served: Orders) -> None:
     ("changes", "type_", "message"),
     [
         ({"cc_expiry": "12/23"}, "CreditCardExpired", "credit card expired, cc_expiry is 12/23"),
-        ({"cc_expiry": "soon"}, "InvalidOrder", "cc_expiry must be MM/YY, not 'soon'"),
-        ({"quantity": 0}, "InvalidOrder", "quantity must be 1 to 1000000, not 0"),
+        ({"cc_expiry": "soon"}, "InvalidOrder", "cc_expiry must be MM/YY"),
+        ({"quantity": 0}, "InvalidOrder", "quantity must be 1 to 1000000"),
     ],
 )
 async def test_order_that_cannot_be_charged_fails_after_one_attempt(

@@ -6,6 +6,8 @@ from tests.acceptance.support import ORDER_ID, ROOT
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", README, re.M | re.S)
+PYTHON = re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S)
+KILL = "kill -9 %%\n"
 SHOWN = re.compile(r"^```text\n(.*?)^```$", re.M | re.S)
 
 
@@ -19,10 +21,10 @@ def section(scenario: str) -> str:
 def edit_of(scenario: str) -> tuple[str, str, str]:
     """Return the edit that the README names for a scenario: module, text before, text after."""
     text = section(scenario)
-    uncomment = re.search(r"in `(\w+\.py)` uncomment `# (.+)`", text)
+    uncomment = re.search(r"in\s`(\w+\.py)` uncomment `# (.+)`", text)
     if uncomment:
         return uncomment[1], f"# {uncomment[2]}\n", f"{uncomment[2]}\n"
-    change = re.search(r"in `(\w+\.py)` change `(.+)` to `(.+)`", text)
+    change = re.search(r"in\s`(\w+\.py)` change `(.+)` to `(.+)`", text)
     assert change, f"the README names no edit for {scenario!r}"
     return change[1], change[2], change[3]
 
@@ -36,4 +38,7 @@ def normal(text: str) -> list[str]:
     """Return lines without what differs from run to run."""
     text = re.sub(ORDER_ID, "ORDER", text)
     text = re.sub(r"(localhost|127\.0\.0\.1):\d+, namespace [\w-]+", "ADDRESS", text)
+    text = re.sub(r"http://(localhost|127\.0\.0\.1):\d+/namespaces/[\w-]+", "WEB-UI", text)
+    text = re.sub(r" --address \S+ --namespace \S+", "", text)  # where they are not the usual ones
+    text = re.sub(r", run [0-9a-f-]{36}", ", run RUN", text)
     return re.sub(r"\d\d:\d\d:\d\d", "TIME", text).splitlines()

@@ -33,8 +33,8 @@ ROOT = Path(__file__).parent.parent.parent
 MODULES = ("activities.py", "workflow.py", "worker.py", "starter.py", "shared.py")
 
 READY = "Ready: "
-WAITING = "waiting until"
-ORDER_ID = r"order-[0-9a-f]{8}"
+WAITING = "waiting up to"
+ORDER_ID = r"order-[0-9a-f]{7}"
 
 
 def clean_environment(**additions: str) -> dict[str, str]:
@@ -227,7 +227,7 @@ class Stage:
     async def starter(self) -> tuple[Process, str]:
         """Start an order and return its starter and its workflow id."""
         starter = await self.script("starter.py")
-        return starter, (await starter.shows(r"Started workflow (\S+):"))[1]
+        return starter, (await starter.shows(r"Started workflow (\S+) at "))[1]
 
     async def temporal(self, *arguments: str) -> Process:
         """Run the Temporal CLI to its end."""

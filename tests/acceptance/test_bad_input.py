@@ -30,36 +30,36 @@ def but(**changes: str) -> str:
     )
 
 
-# The payment refuses it: the order fails, and its message names the field and the value.
+# The payment refuses it: the order fails, and its message names the field.
 REFUSED = {
-    order(cc_expiry="13/30"): "cc_expiry must be MM/YY, not '13/30'",
-    order(cc_expiry="00/30"): "cc_expiry must be MM/YY, not '00/30'",
-    order(cc_expiry="1/30"): "cc_expiry must be MM/YY, not '1/30'",
-    order(cc_expiry="12-30"): "cc_expiry must be MM/YY, not '12-30'",
-    order(cc_expiry="12/2030"): "cc_expiry must be MM/YY, not '12/2030'",
-    order(cc_expiry="1２/30"): "cc_expiry must be MM/YY, not '1２/30'",  # noqa: RUF001  full width
-    order(cc_expiry=" 12/30"): "cc_expiry must be MM/YY, not ' 12/30'",
-    order(cc_expiry="12/30\n"): r"cc_expiry must be MM/YY, not '12/30\n'",
-    order(cc_expiry=""): "cc_expiry must be MM/YY, not ''",
-    order(cc_expiry="\0"): r"cc_expiry must be MM/YY, not '\x00'",
+    order(cc_expiry="13/30"): "cc_expiry must be MM/YY",
+    order(cc_expiry="00/30"): "cc_expiry must be MM/YY",
+    order(cc_expiry="1/30"): "cc_expiry must be MM/YY",
+    order(cc_expiry="12-30"): "cc_expiry must be MM/YY",
+    order(cc_expiry="12/2030"): "cc_expiry must be MM/YY",
+    order(cc_expiry="1２/30"): "cc_expiry must be MM/YY",  # noqa: RUF001  full width
+    order(cc_expiry=" 12/30"): "cc_expiry must be MM/YY",
+    order(cc_expiry="12/30\n"): "cc_expiry must be MM/YY",
+    order(cc_expiry=""): "cc_expiry must be MM/YY",
+    order(cc_expiry="\0"): "cc_expiry must be MM/YY",
     order(cc_expiry="12/23"): "credit card expired, cc_expiry is 12/23",
     order(cc_expiry="01/00"): "credit card expired, cc_expiry is 01/00",
-    order(order_id=""): "order_id must be 1 to 100 characters, not ''",
-    order(order_id="\n"): r"order_id must be 1 to 100 characters, not '\n'",
-    order(order_id="o" * 101): f"order_id must be 1 to 100 characters, not '{'o' * 39}",
-    order(item=""): "item must be 1 to 100 characters, not ''",
-    order(item=" "): "item must be 1 to 100 characters, not ' '",
-    order(item="m" * 100_000): f"item must be 1 to 100 characters, not '{'m' * 39}",
-    order(quantity=0): "quantity must be 1 to 1000000, not 0",
-    order(quantity=-2): "quantity must be 1 to 1000000, not -2",
-    order(quantity=10**9): "quantity must be 1 to 1000000, not 1000000000",
-    order(quantity=10**4_000): f"quantity must be 1 to 1000000, not 1{'0' * 39}",
-    order(quantity=False): "quantity must be 1 to 1000000, not 0",
-    but(quantity="0.9"): "quantity must be 1 to 1000000, not 0",
-    order(price_cents=0): "price_cents must be 1 to 1000000, not 0",
-    order(price_cents=-1): "price_cents must be 1 to 1000000, not -1",
-    order(price_cents=10**300): f"price_cents must be 1 to 1000000, not 1{'0' * 39}",
-    but(price_cents="1e300"): "price_cents must be 1 to 1000000, not 10000000000000000525",
+    order(order_id=""): "order_id must be 1 to 100 characters",
+    order(order_id="\n"): "order_id must be 1 to 100 characters",
+    order(order_id="o" * 101): "order_id must be 1 to 100 characters",
+    order(item=""): "item must be 1 to 100 characters",
+    order(item=" "): "item must be 1 to 100 characters",
+    order(item="m" * 100_000): "item must be 1 to 100 characters",
+    order(quantity=0): "quantity must be 1 to 1000000",
+    order(quantity=-2): "quantity must be 1 to 1000000",
+    order(quantity=10**9): "quantity must be 1 to 1000000",
+    order(quantity=10**4_000): "quantity must be 1 to 1000000",
+    order(quantity=False): "quantity must be 1 to 1000000",
+    but(quantity="0.9"): "quantity must be 1 to 1000000",
+    order(price_cents=0): "price_cents must be 1 to 1000000",
+    order(price_cents=-1): "price_cents must be 1 to 1000000",
+    order(price_cents=10**300): "price_cents must be 1 to 1000000",
+    but(price_cents="1e300"): "price_cents must be 1 to 1000000",
 }
 
 # It does not decode: Temporal holds the order, in case the code is to be mended and not the input.
@@ -166,7 +166,7 @@ async def test_starts_that_do_not_fit_the_workflow(stage: Stage) -> None:
         await stage.reaches(workflow_id, "WORKFLOW_TASK_FAILED")
         shown = await stage.temporal("workflow", "show", "--detailed", "-w", workflow_id)
         assert reason in shown.stdout
-        await worker.shows(f"(workflow task failed|Failed handling activation).*{reason}")
+        await worker.shows(f"(?s)(workflow task failed|Failed handling activation).*{reason}")
 
 
 async def test_held_order_is_replaced(stage: Stage) -> None:

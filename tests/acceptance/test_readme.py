@@ -1,18 +1,20 @@
 """The README: each of its commands works, and shows what the README says it shows."""
 
+import ast
 import os
 import re
 import shutil
 import signal
 import sys
+import textwrap
 
 import pytest
 
-from tests.acceptance.readme import BLOCKS, README, SHOWN, normal, promised
+from tests.acceptance.readme import BLOCKS, KILL, PYTHON, README, SHOWN, normal, promised
 from tests.acceptance.support import READY, ROOT, WAITING, Process, Stage, clean_environment
 
 ONE_TERMINAL = next(block for block in BLOCKS if "trap" in block)
-INSTALL = "uv venv\nuv sync\n"
+INSTALL = "uv sync\n"
 SERVER = "uv run temporal server start-dev\n"
 WORKER = "uv run worker.py\n"
 STARTER = "uv run starter.py\n"
@@ -27,7 +29,7 @@ for_a_unix_shell = pytest.mark.skipif(sys.platform == "win32", reason="the block
 
 
 def test_every_block_is_run_below() -> None:
-    run = {ONE_TERMINAL, INSTALL, SERVER, WORKER, STARTER, APPROVE, RESULT}
+    run = {ONE_TERMINAL, INSTALL, SERVER, WORKER, STARTER, APPROVE, RESULT, KILL}
     assert set(BLOCKS) == run | {CHECKS, TEST, FAST_TEST, RECORD, BENCHMARK}
 
 
@@ -47,13 +49,50 @@ def test_files_it_names_exist_and_all_are_named() -> None:
     table = README.split("## Layout")[1].split("##")[0]
     named = set(re.findall(r"^\| `([\w./]+)`", table, re.M))
     modules = {path.name for path in ROOT.glob("*.py")}
-    assert named == modules | {"tests/"}
+    assert named == modules | {"tests/", "tests/acceptance/", "tests/tools/"}
 
 
-def test_output_fits_a_terminal_of_100_columns() -> None:
+def test_commands_fit_a_terminal_of_80_columns() -> None:
     shown = "".join(SHOWN.findall(README)).splitlines()
-    assert len(shown) > 15
-    assert [line for line in shown if len(line) > 100] == []
+    commands = [line for line in shown if "uv run" in line]
+    assert len(commands) > 1
+    assert [line for line in commands if len(line) > 80] == []
+
+
+def shortens(excerpt: list[ast.stmt], whole: list[ast.stmt]) -> bool:
+    """Tell whether statements are those of a longer code, with some of them left out."""
+    rest = iter(whole)
+    return all(any(is_like(statement, other) for other in rest) for statement in excerpt)
+
+
+def is_like(statement: ast.AST, other: ast.AST) -> bool:
+    """Tell whether a statement is another one, but for what is left out of its blocks."""
+    if type(statement) is not type(other):
+        return False
+    for name, value in ast.iter_fields(statement):
+        theirs = getattr(other, name)
+        if isinstance(value, list) and all(isinstance(part, ast.stmt) for part in value):
+            if not shortens(value, theirs):
+                return False
+        elif isinstance(value, list) and value and isinstance(value[0], ast.ExceptHandler):
+            if not all(map(is_like, value, theirs)):
+                return False
+        elif (
+            ast.dump(value) != ast.dump(theirs)
+            if isinstance(value, ast.AST)
+            else (not isinstance(value, list) and value != theirs)
+        ):
+            return False
+    return True
+
+
+def test_workflow_that_it_shows_is_the_workflow() -> None:
+    shown = next(block for block in PYTHON if "async def run" in block)
+    assert 20 <= shown.count("\n") <= 30
+    [excerpt] = ast.parse(textwrap.dedent(shown)).body
+    module = ast.parse((ROOT / "workflow.py").read_text())
+    [run] = [part for part in ast.walk(module) if isinstance(part, ast.AsyncFunctionDef)]
+    assert is_like(excerpt, run)
 
 
 async def shell(stage: Stage, block: str, workflow_id: str = "") -> Process:
@@ -84,7 +123,7 @@ def stage(stage_without_server: Stage) -> Stage:
 
 async def fulfilled(stage: Stage, starter: Process, worker: Process) -> str:
     """Approve a starter's order once it waits, see the starter end well; return the workflow id."""
-    workflow_id = (await starter.shows(r"Started workflow (\S+):", within=120))[1]
+    workflow_id = (await starter.shows(r"Started workflow (\S+) at ", within=120))[1]
     await worker.shows(WAITING)
     await to_the_end(stage, APPROVE, workflow_id)
     assert await starter.ends() == 0
