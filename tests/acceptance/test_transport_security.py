@@ -113,6 +113,7 @@ async def test_api_key_that_the_server_refuses(stage: Stage, api_key: Proxy) -> 
     line = await end_at_once(stage, "worker.py", "starter.py")
     assert line.startswith(f"{api_key.address}: ")
     assert "Request unauthorized." in line
+    assert len(api_key.connections) == 3, "the SDK here, worker and starter, each once"
 
 
 MISTAKES: dict[str, dict[str, str | None]] = {
