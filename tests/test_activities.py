@@ -112,6 +112,7 @@ async def test_expired_card_is_refused_for_good(cc_expiry: str, today: str) -> N
         ("order_id", "x" * 101),
         ("item", ""),
         ("item", "   "),
+        ("item", "x" * 101),
         ("item", "x" * 2_000_000),
         ("quantity", 0),
         ("quantity", -1),
@@ -156,5 +157,6 @@ async def test_steps_take_about_a_second_and_hold_nothing_up(
     monkeypatch.undo()
     loop = asyncio.get_running_loop()
     begin = loop.time()
-    await asyncio.gather(*[ActivityEnvironment().run(step, an_order()) for step in ACTIVITIES])
-    assert 0.9 < loop.time() - begin < 2
+    twice = [*ACTIVITIES, *ACTIVITIES]
+    await asyncio.gather(*[ActivityEnvironment().run(step, an_order()) for step in twice])
+    assert 0.9 < loop.time() - begin < 1.9

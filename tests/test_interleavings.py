@@ -38,7 +38,9 @@ Card = Literal["good", "expired"]
 Approved = Literal[
     "never", "at start", "in payment", "twice in payment", "waiting", "after timeout"
 ]
-Cancelled = Literal["never", "in payment", "waiting", "in reservation", "in delivery"]
+Cancelled = Literal[
+    "never", "in payment", "waiting", "after timeout", "in reservation", "in delivery"
+]
 
 IN_TURN = [
     f"{what} {step}"
@@ -69,12 +71,13 @@ def model(choices: Choices) -> tuple[str, list[str]]:
     A cancellation ends the order at once. A step that runs then is not interrupted, but its end no
     longer counts.
     """
-    waits = choices.approved in ("never", "waiting", "after timeout")
     if choices.cancelled == "in payment":
         return "cancelled", []
     if choices.card == "expired":
         return "CreditCardExpired", []
-    if choices.cancelled == "waiting" and waits:
+    if choices.cancelled == "waiting" and choices.approved in ("never", "waiting", "after timeout"):
+        return "cancelled", ["process_payment"]
+    if choices.cancelled == "after timeout" and choices.approved in ("never", "after timeout"):
         return "cancelled", ["process_payment"]
     if choices.approved == "never":
         return "OrderExpired", ["process_payment"]
@@ -231,13 +234,17 @@ class Play:
             OrderFulfillment.run, self.order, id=self.order.order_id, task_queue=TASK_QUEUE
         )
         await self.happens("at start")
-        approved, waits = self.choices.approved, False
+        approved, cancelled, waits = self.choices.approved, self.choices.cancelled, False
         async with self.workers():
             if approved in ("never", "waiting", "after timeout"):
                 waits = await self.first_of("TIMER_STARTED", *CLOSED) == "TIMER_STARTED"
             if waits:
                 await self.happens("waiting")
-            if not waits or approved != "after timeout" or self.choices.cancelled == "waiting":
+            late = "after timeout" in (approved, cancelled) and "waiting" not in (
+                approved,
+                cancelled,
+            )
+            if not waits or not late:
                 return await self.ending()
         await self.environment.sleep(APPROVAL_TIMEOUT)
         await self.first_of("TIMER_FIRED")
