@@ -16,6 +16,7 @@ from activities import deliver_order, process_payment, reserve_inventory
 from shared import Order
 
 ACTIVITIES = [process_payment, reserve_inventory, deliver_order]
+RESERVATION = "ACTIVITY_TASK_SCHEDULED reserve_inventory"
 FULFILLED = Counter({"process_payment": 1, "reserve_inventory": 1, "deliver_order": 1})
 
 
@@ -66,10 +67,15 @@ class History:
     completed: Counter[str]
     times: dict[str, float]
     failed_task_messages: list[str]
-    signals_before_delivery: int = 0
     lost_attempts: int = 0
     in_order: list[str] = field(default_factory=list)
     workers: list[str] = field(default_factory=list)
+
+    @property
+    def approved_before_reservation(self) -> bool:
+        """Whether nothing was reserved before an approval."""
+        events = [*self.in_order, "WORKFLOW_EXECUTION_SIGNALED", RESERVATION]
+        return events.index("WORKFLOW_EXECUTION_SIGNALED") < events.index(RESERVATION)
 
     @property
     def total(self) -> int:
@@ -106,6 +112,4 @@ async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
             while failure.HasField("cause"):
                 failure = failure.cause
             history.failed_task_messages.append(failure.message)
-        elif kind == "WORKFLOW_EXECUTION_SIGNALED" and not history.scheduled["deliver_order"]:
-            history.signals_before_delivery += 1
     return history

@@ -12,7 +12,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import deliver_order, process_payment, reserve_inventory
 from shared import Order
-from tests.orders import an_order
+from tests.orders import ACTIVITIES, an_order
 
 pytestmark = pytest.mark.usefixtures("_no_latency")
 
@@ -144,9 +144,17 @@ async def test_longest_and_shortest_texts_are_fine(field: str) -> None:
         assert await pay(an_order(**{field: text})) == "charged $39.98"
 
 
-async def test_activity_takes_about_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [1, 1_000_000])
+async def test_least_and_greatest_numbers_are_fine(number: int) -> None:
+    order = an_order(quantity=number, price_cents=number)
+    assert await pay(order) == f"charged {order.total}"
+
+
+async def test_steps_take_about_a_second_and_hold_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.undo()
     loop = asyncio.get_running_loop()
     begin = loop.time()
-    await ActivityEnvironment().run(deliver_order, an_order())
+    await asyncio.gather(*[ActivityEnvironment().run(step, an_order()) for step in ACTIVITIES])
     assert 0.9 < loop.time() - begin < 2

@@ -1,13 +1,16 @@
 """What becomes of an order, on the SDK's time-skipping server."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+import logging
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from temporalio import activity, workflow
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import (
     ActivityError,
@@ -20,8 +23,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 import activities
 from activities import process_payment
-from shared import Order
-from tests.orders import ACTIVITIES, FULFILLED, an_order, read_history, until
+from shared import APPROVAL_TIMEOUT, Order
+from tests.orders import ACTIVITIES, FULFILLED, an_order, read_history, until, with_single_batch
 from workflow import OrderFulfillment
 
 pytestmark = pytest.mark.usefixtures("_no_latency")
@@ -38,9 +41,9 @@ class Orders:
         self.task_queue = str(uuid4())
 
     def worker(self, **options: Any) -> Worker:
-        """Return a worker that caches nothing: each workflow task replays from the first event.
+        """Return a worker that keeps nothing in mind: each workflow task begins with a replay.
 
-        So a workflow that is not deterministic fails its order here.
+        A workflow that is not deterministic then fails its order, here at once.
         """
         common = {
             "workflows": [OrderFulfillment],
@@ -83,6 +86,22 @@ async def failure_of(handle: Handle) -> BaseException:
     return failed.value.cause
 
 
+async def reaches(handle: Handle, event: str) -> None:
+    """Wait until the event history of an order has an event of a kind."""
+
+    async def reached() -> bool:
+        return (await read_history(handle)).events[event] > 0
+
+    await until(reached, 20, event)
+
+
+async def shown_details(handle: Handle) -> str:
+    """Return what the Web UI shows as the current details of an order."""
+    query = "__temporal_workflow_metadata"
+    metadata: WorkflowMetadata = await handle.query(query, result_type=WorkflowMetadata)
+    return metadata.current_details
+
+
 def sentence(handle: Handle) -> str:
     """Return the result of a fulfilled order."""
     done = "charged $39.98, approved, reserved 2 x Temporal mug, delivered"
@@ -91,11 +110,7 @@ def sentence(handle: Handle) -> str:
 
 async def test_approved_order_is_fulfilled(served: Orders) -> None:
     handle = await served.start()
-
-    async def paid() -> bool:
-        return (await read_history(handle)).completed["process_payment"] == 1
-
-    await until(paid, 10, "payment")
+    await reaches(handle, "TIMER_STARTED")
     await handle.signal(OrderFulfillment.approve_order)
     assert await handle.result() == sentence(handle)
     assert (await read_history(handle)).completed == FULFILLED
@@ -225,11 +240,7 @@ async def test_bug_is_survived(orders: Orders) -> None:
 
 async def test_cancelled_order_stops(served: Orders) -> None:
     handle = await served.start()
-
-    async def waits() -> bool:
-        return (await read_history(handle)).events["TIMER_STARTED"] == 1
-
-    await until(waits, 10, "wait for approval")
+    await reaches(handle, "TIMER_STARTED")
     await handle.cancel()
     error = await failure_of(handle)
     assert isinstance(error, CancelledError)
@@ -237,18 +248,73 @@ async def test_cancelled_order_stops(served: Orders) -> None:
     assert (await read_history(handle)).scheduled == {"process_payment": 1}
 
 
-async def test_approval_counts_that_is_seen_only_with_the_timeout(
-    orders: Orders, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("single_batch", [False, True])
+async def test_approval_that_comes_with_the_timeout_counts(
+    orders: Orders, single_batch: bool
 ) -> None:
-    """Today's SDK applies a signal before a timer of the same task; no order may depend on it."""
-    wait_condition = workflow.wait_condition
-
-    async def time_out_when_approved(condition: Callable[[], bool], **_: Any) -> None:
-        await wait_condition(condition)
-        raise TimeoutError
-
-    monkeypatch.setattr(workflow, "wait_condition", time_out_when_approved)
-    async with orders.worker(workflow_runner=UnsandboxedWorkflowRunner()):
-        handle = await orders.start()
-        await handle.signal(OrderFulfillment.approve_order)
+    handle = await orders.start()
+    async with orders.worker():
+        await reaches(handle, "TIMER_STARTED")
+    await orders.environment.sleep(APPROVAL_TIMEOUT)
+    await reaches(handle, "TIMER_FIRED")
+    await handle.signal(OrderFulfillment.approve_order)
+    worker = orders.worker()
+    async with with_single_batch(worker) if single_batch else worker:
         assert await handle.result() == sentence(handle)
+
+
+async def test_attempt_may_take_5_s_and_there_is_always_a_next_one(orders: Orders) -> None:
+    handle = await orders.start()
+    await handle.signal(OrderFulfillment.approve_order)
+    async with orders.worker():
+        await handle.result()
+    steps = [
+        event.activity_task_scheduled_event_attributes
+        async for event in handle.fetch_history_events()
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    assert len(steps) == 3
+    for step in steps:
+        assert step.start_to_close_timeout.seconds == 5
+        assert step.retry_policy.initial_interval.seconds == 1
+        assert step.retry_policy.backoff_coefficient == 2
+        assert step.retry_policy.maximum_interval.seconds == 10
+        assert step.retry_policy.maximum_attempts == 0  # no limit
+        # Where there is no limit, this server writes its own, ten years.
+        assert step.schedule_to_start_timeout.ToTimedelta() > timedelta(days=3000)
+        assert step.schedule_to_close_timeout.ToTimedelta() > timedelta(days=3000)
+
+
+async def test_deadline_that_is_shown_counts_from_the_payment(orders: Orders) -> None:
+    @activity.defn(name="process_payment")
+    async def late_payment(order: Order) -> str:
+        if activity.info().attempt <= 3:  # which takes 7 s
+            raise ConnectionError("API is down")
+        return await activities.process_payment(order)
+
+    async with orders.worker(activities=[late_payment, *ACTIVITIES[1:]]):
+        handle = await orders.start()
+        await orders.environment.sleep(10)
+        await reaches(handle, "TIMER_STARTED")
+        shown = re.search(r"\d\d:\d\d:\d\d", await shown_details(handle))
+    paid = (await read_history(handle)).times["process_payment"]
+    deadlines = [datetime.fromtimestamp(paid + 30 + more, UTC) for more in (0, 1)]
+    assert shown
+    assert shown[0] in [f"{deadline:%H:%M:%S}" for deadline in deadlines]
+
+
+@pytest.mark.parametrize("approved", [False, True])
+async def test_only_an_order_that_waits_says_so(
+    orders: Orders, caplog: pytest.LogCaptureFixture, approved: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    handle = await orders.start()
+    if approved:
+        await handle.signal(OrderFulfillment.approve_order)
+    async with orders.worker():
+        await reaches(handle, "TIMER_STARTED" if not approved else "WORKFLOW_EXECUTION_COMPLETED")
+        assert bool(await shown_details(handle)) is not approved
+        assert ("waiting" in caplog.text) is not approved
+        if not approved:
+            await failure_of(handle)
+            assert not await shown_details(handle)

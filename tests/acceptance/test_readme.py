@@ -171,7 +171,7 @@ async def test_development(stage: Stage) -> None:
     stage.shorten(approval=3)
     await to_the_end(stage, RECORD)
     assert (stage.folder / "tests" / "histories" / "expired.json").read_text() != before
-    benchmark = await shell(stage, BENCHMARK)  # 25 minutes; its first rounds will do
+    benchmark = await shell(stage, BENCHMARK)  # 10 minutes; its first rounds will do
     await benchmark.shows("1 in flight, round 2", within=90)
     benchmark.send(signal.SIGINT)
     assert await benchmark.ends() == 130

@@ -1,1 +1,1 @@
-"""Programs that measure and record; none of them is a test."""
+"""Programs that measure and record; none is a test. RESULTS.md says what an order costs."""

@@ -1,14 +1,16 @@
-"""Measures what an order costs, beside the floor: ``uv run python -m tests.tools.benchmark``.
+"""Measures what an order costs, beside two floors: ``uv run python -m tests.tools.benchmark``.
 
-It starts a dev server and workers of its own and prints a table; ``--json FILE`` writes the same as
-data. The floor (``floor.py``) is measured in the same run, in turns with the sample. It takes about
-25 minutes, in which the machine should have nothing else to do.
+It starts a dev server and workers of its own, measures the sample in turns with the floors (see
+``floors``), and prints tables; ``--markdown FILE`` also writes them, below what people wrote in the
+file. It takes 10 minutes at most, in which the machine should have nothing else to do. ``--long``
+takes half an hour, for more rounds, and for 2,000 orders that wait at the same time.
 """
 
 import argparse
 import asyncio
 import functools
 import json
+import math
 import os
 import platform
 import random
@@ -19,69 +21,70 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from temporalio import workflow
-from temporalio.client import WorkflowHandle
-from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import GrpcCompression
 
 import activities
 import shared
 from tests.acceptance.support import ROOT, Process, Stage
 from tests.orders import an_order, read_history, until
-from tests.tools import floor
+from tests.tools.floors import steps
+from tests.tools.floors import worker as floor_worker
+from tests.tools.floors.bare import Bare
+from tests.tools.floors.like_for_like import LikeForLike
 from workflow import OrderFulfillment
 
-SAMPLE, FLOOR, PLAIN = "sample", "floor", "sample-without-summaries"
-DEFAULTS = "SDK's defaults"
-SETTINGS: dict[str, dict[str, Any]] = {
-    DEFAULTS: {},
-    "the defaults again": {},
-    "max_concurrent_activities=1000": {"max_concurrent_activities": 1000},
-    "max_concurrent_workflow_tasks=500": {"max_concurrent_workflow_tasks": 500},
-    "max_concurrent_workflow_tasks=10": {"max_concurrent_workflow_tasks": 10},
-    "max_cached_workflows=5000": {"max_cached_workflows": 5000},
-    "poller autoscaling": {
-        "workflow_task_poller_behavior": PollerBehaviorAutoscaling(),
-        "activity_task_poller_behavior": PollerBehaviorAutoscaling(),
-    },
-}
+SAMPLE, LIKE_FOR_LIKE, BARE = "sample", "like for like", "bare"
+UNCOMPRESSED = "sample with GrpcCompression.NONE"
+
+THROUGHPUT, P50, P95 = "orders a second", "latency p50, ms", "latency p95, ms"
+CPU, SERVER_CPU = "worker CPU an order, ms", "server CPU an order, ms"
+MEMORY = "worker peak memory, MiB"
+# What a figure of the sample may at most, or for the throughput must at least, be of a floor's.
+GOALS = (
+    (CPU, LIKE_FOR_LIKE, 1.02),
+    (CPU, BARE, 1.07),
+    (THROUGHPUT, LIKE_FOR_LIKE, 0.97),
+    (P50, LIKE_FOR_LIKE, 1.03),
+)
+RESULTS_BEGIN = "<!-- The benchmark writes what follows. -->\n"
 
 
-def serve(kind: str, latency: float, setting: str) -> None:
+def serve(kind: str) -> None:
     """Be a worker, and answer each line on the standard input with what it has cost so far."""
 
     def answer() -> None:
         for _ in sys.stdin:
-            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            memory //= 1024 if sys.platform == "darwin" else 1  # there it counts bytes
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            peak //= 1024 if sys.platform == "darwin" else 1  # there it counts bytes
             pages = Path("/proc/self/statm")
-            now = int(pages.read_text().split()[1]) * 4 if pages.exists() else memory
-            print(json.dumps([time.process_time(), memory, now]), flush=True)
+            now = int(pages.read_text().split()[1]) * 4 if pages.exists() else peak
+            print(json.dumps([time.process_time(), peak / 1024, now / 1024]), flush=True)
         os._exit(0)  # the benchmark is gone
 
     threading.Thread(target=answer, daemon=True).start()
-    if kind == FLOOR:
-        asyncio.run(floor.main(os.environ["TEMPORAL_ADDRESS"]))
-    if kind == PLAIN:
-        execute: Any = workflow.execute_activity
-
-        def without_summary(*arguments: Any, summary: str, **options: Any) -> Any:
-            return execute(*arguments, **options)
-
-        setattr(workflow, "execute_activity", without_summary)  # noqa: B010  mypy
-    activities.SIMULATED_LATENCY_SECONDS = latency
+    if kind in (LIKE_FOR_LIKE, BARE):
+        like_for_like = kind == LIKE_FOR_LIKE
+        asyncio.run(floor_worker.main(os.environ["TEMPORAL_ADDRESS"], kind, like_for_like))
+    if kind == UNCOMPRESSED:
+        connect = functools.partial(Client.connect, grpc_compression=GrpcCompression.NONE)
+        setattr(Client, "connect", connect)  # noqa: B010  mypy
+    activities.SIMULATED_LATENCY_SECONDS = 0
     shared.APPROVAL_TIMEOUT = timedelta(hours=1)
     shared.TASK_QUEUE = kind
     import worker
 
-    setattr(worker, "Worker", functools.partial(Worker, **SETTINGS[setting]))  # noqa: B010  mypy
     shared.run(worker.main())
 
 
@@ -94,81 +97,64 @@ class Cost:
     memory: float
 
 
-def answered(process: Process, lines: int) -> bool:
-    """Tell whether a worker has answered once more."""
-    return process.stdout.count("\n") > lines
-
-
 @dataclass
-class Workers:
-    """Some worker processes of one kind."""
+class WorkerProcess:
+    """A worker of one kind, in a process of its own, and the orders for it."""
 
     stage: Stage
     kind: str
-    processes: list[Process]
+    process: Process
 
     async def cost(self) -> Cost:
-        """Ask all of them, and add it up."""
-        total = Cost(0, 0, 0)
-        for process in self.processes:
-            assert process.process.stdin
-            lines = process.stdout.count("\n")
-            process.process.stdin.write(b"\n")
-            await until(functools.partial(answered, process, lines), 30, "what the worker cost")
-            cpu, peak, memory = json.loads(process.stdout.splitlines()[-1])
-            total.cpu += cpu
-            total.peak += peak / 1024
-            total.memory += memory / 1024
-        return total
+        """Ask the worker."""
+        assert self.process.process.stdin
+        lines = self.process.stdout.count("\n")
+        self.process.process.stdin.write(b"\n")
 
-    async def start(self, text: str, approved: bool) -> WorkflowHandle[Any, Any]:
-        """Start an order, or its like on the floor."""
+        def answered() -> bool:
+            return self.process.stdout.count("\n") > lines
+
+        await until(answered, 30, "what the worker cost")
+        return Cost(*json.loads(self.process.stdout.splitlines()[-1]))
+
+    async def start(self, *, approved: bool) -> WorkflowHandle[Any, Any]:
+        """Start an order, or its like on a floor."""
         start = self.stage.client.start_workflow
-        name, signal = f"{self.kind}-{uuid4()}", "approve_order" if approved else None
-        options: Any = {"id": name, "task_queue": self.kind, "start_signal": signal}
-        if self.kind == FLOOR:
-            return await start(floor.Floor.run, text, **options)
-        return await start(OrderFulfillment.run, an_order(name), **options)
+        order = an_order(f"order-{uuid4()}")
+        signal = "approve_order" if approved else None
+        options: Any = {"id": order.order_id, "task_queue": self.kind, "start_signal": signal}
+        if self.kind == BARE:
+            return await start(Bare.run, order.order_id, **options)
+        options["static_summary"] = "2 x Temporal mug, $39.98"
+        if self.kind == LIKE_FOR_LIKE:
+            return await start(LikeForLike.run, steps.Parcel(**vars(order)), **options)
+        return await start(OrderFulfillment.run, order, **options)
+
+    async def take_one(self, *, approved: bool) -> WorkflowHandle[Any, Any]:
+        """Take an order to its end, approved with the start or while it waits for it."""
+        handle = await self.start(approved=approved)
+        if not approved:
+            await waits(handle)
+            await handle.signal("approve_order")
+        await handle.result()
+        return handle
+
+
+async def waits(handle: WorkflowHandle[Any, Any]) -> None:
+    """Return once an order waits for its approval; the server says so, there is no asking again."""
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
+            return
 
 
 @asynccontextmanager
-async def workers(
-    stage: Stage, kind: str, number: int = 1, latency: float = 0, setting: str = DEFAULTS
-) -> AsyncIterator[Workers]:
-    """Run some worker processes of a kind."""
-    me = "tests.tools.benchmark"
-    command = [sys.executable, "-m", me, "--serve", kind, str(latency), setting]
-    pipe = asyncio.subprocess.PIPE
-    processes = [await stage.run(*command, stdin=pipe) for _ in range(number)]
-    for process in processes:
-        await process.shows("Ready: ", within=60)
-    yield Workers(stage, kind, processes)
-    for process in processes:
-        await process.kill()
-
-
-@dataclass
-class Figures:
-    """What rounds of orders came to; a median round counts, as the machine has its moods."""
-
-    throughput: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    server_cpu: list[float] = field(default_factory=list)
-    latencies: list[float] = field(default_factory=list)
-    peak: float = 0
-
-    def row(self) -> dict[str, float]:
-        """Return the figures of the table."""
-        cut = statistics.quantiles(self.latencies, n=100)
-        return {
-            "orders a second": statistics.median(self.throughput),
-            "latency p50, ms": cut[49] * 1000,
-            "latency p95, ms": cut[94] * 1000,
-            "latency p99, ms": cut[98] * 1000,
-            "worker CPU an order, ms": statistics.median(self.cpu) * 1000,
-            "server CPU an order, ms": statistics.median(self.server_cpu) * 1000,
-            "worker peak memory, MiB": self.peak,
-        }
+async def worker_process(stage: Stage, kind: str) -> AsyncIterator[WorkerProcess]:
+    """Run a worker of a kind."""
+    command = [sys.executable, "-m", "tests.tools.benchmark", "--serve", kind]
+    process = await stage.run(*command, stdin=asyncio.subprocess.PIPE)
+    await process.shows("Ready: ", within=60)
+    yield WorkerProcess(stage, kind, process)
+    await process.kill()
 
 
 def server_cpu(stage: Stage) -> float:
@@ -182,54 +168,84 @@ def server_cpu(stage: Stage) -> float:
 
 
 async def measure(
-    crew: Workers, in_flight: int, orders: int, into: Figures, text: str = "", spread: float = 0
-) -> None:
-    """Take orders to their end, so many at a time, and add what that cost.
+    worker: WorkerProcess, in_flight: int, orders: int, *, approved: bool
+) -> dict[str, float]:
+    """Take orders to their end, so many at a time, and return what that cost."""
+    remaining, latencies = iter(range(orders)), []
 
-    The text goes to the floor; the first orders begin spread over so many seconds.
-    """
-    waiting = iter(range(orders))
-
-    async def customer(number: int) -> None:
-        await asyncio.sleep(spread * number / in_flight)
-        for _ in waiting:
+    async def customer() -> None:
+        for _ in remaining:
             begin = time.perf_counter()
-            await (await crew.start(text, approved=True)).result()
-            into.latencies.append(time.perf_counter() - begin)
+            await worker.take_one(approved=approved)
+            latencies.append(time.perf_counter() - begin)
 
-    cost, server, begin = await crew.cost(), server_cpu(crew.stage), time.perf_counter()
-    await asyncio.gather(*[customer(number) for number in range(in_flight)])
-    into.throughput.append(orders / (time.perf_counter() - begin))
-    after = await crew.cost()
-    into.cpu.append((after.cpu - cost.cpu) / orders)
-    into.server_cpu.append((server_cpu(crew.stage) - server) / orders)
-    into.peak = after.peak
+    before, server, begin = await worker.cost(), server_cpu(worker.stage), time.perf_counter()
+    await asyncio.gather(*[customer() for _ in range(in_flight)])
+    seconds, after = time.perf_counter() - begin, await worker.cost()
+    return {
+        THROUGHPUT: orders / seconds,
+        P50: statistics.median(latencies) * 1000,
+        P95: statistics.quantiles(latencies, n=20)[-1] * 1000,
+        CPU: (after.cpu - before.cpu) / orders * 1000,
+        SERVER_CPU: (server_cpu(worker.stage) - server) / orders * 1000,
+        MEMORY: after.peak,
+    }
+
+
+class Rounds:
+    """What all rounds came to: for each kind of worker, the figures of each round."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self.of: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
+
+    def typical(self, kind: str, figure: str) -> str:
+        """Return the figure of a median round, as the machine has its moods."""
+        value = statistics.median(row[figure] for row in self.of[kind])
+        return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+    def ratio(self, figure: str, kind: str, to: str) -> tuple[float, float]:
+        """Return the mean ratio of a figure in the same rounds, and its standard error."""
+        pairs = zip(self.of[kind], self.of[to], strict=True)
+        ratios = [row[figure] / other[figure] for row, other in pairs if other[figure]] or [0]
+        spread = statistics.stdev(ratios) if len(ratios) > 1 else math.nan
+        return statistics.mean(ratios), spread / len(ratios) ** 0.5
 
 
 class Report:
-    """The table, as it grows."""
+    """The tables, as they grow, in Markdown."""
 
     def __init__(self) -> None:
-        """Start with what machine it is."""
-        processor = platform.processor() or platform.machine()
+        """Start with what ran, and where."""
         cpuinfo = Path("/proc/cpuinfo")
         model = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
-        processor = model[1] if model else processor
-        python = platform.python_version()
-        self.machine = f"{os.cpu_count()} cores, {processor}, {platform.system()}, Python {python}"
-        self.rows: list[dict[str, Any]] = []
-        print(self.machine, flush=True)
+        processor = model[1] if model else platform.processor() or platform.machine()
+        self.lines: list[str] = []
+        self.write(
+            f"`uv run python -m tests.tools.{' '.join(['benchmark', *sys.argv[1:]])}`, "
+            f"{datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, {processor}, "
+            f"{platform.system()}, Python {platform.python_version()}, "
+            f"temporalio {version('temporalio')}"
+        )
 
-    def section(self, title: str) -> None:
-        """Begin a part of the table."""
-        print(f"\n{title:58}{'sample':>10}{'floor':>10}{'ratio':>8}", flush=True)
+    def write(self, line: str) -> None:
+        """Add a line."""
+        self.lines.append(line)
+        print(line, flush=True)
 
-    def add(self, name: str, sample: float, floor: float | None = None) -> None:
-        """Add a row."""
-        ratio = sample / floor if floor else None
-        self.rows.append({"name": name, "sample": sample, "floor": floor, "ratio": ratio})
-        right = f"{floor:10.2f}{ratio:8.2f}" if floor and ratio else ""
-        print(f"  {name:56}{sample:10.2f}{right}", flush=True)
+    def table(self, title: str, header: list[str], rows: list[list[str]]) -> None:
+        """Add a table."""
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        self.write(f"\n### {title}\n")
+        for row in (header, ["-" * width for width in widths], *rows):
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            self.write(f"| {' | '.join(cells)} |")
+
+    def save(self, path: Path) -> None:
+        """Write all tables to a file, in place of the former ones."""
+        text = path.read_text() if path.exists() else ""
+        text = text.partition(RESULTS_BEGIN)[0] + RESULTS_BEGIN + "\n"
+        path.write_text(text + "\n".join(self.lines) + "\n")
 
 
 def say(text: str) -> None:
@@ -238,91 +254,110 @@ def say(text: str) -> None:
 
 
 async def in_turns(
-    crews: list[Workers], in_flight: int, orders: int, rounds: int
-) -> dict[str, dict[str, float]]:
-    """Measure workers round by round, in another order each time; return a row for each.
+    stage: Stage, kinds: list[str], in_flight: int, orders: int, seconds: float, *, approved: bool
+) -> Rounds:
+    """Measure workers of all kinds round by round, in another order each time.
 
     A worker that follows itself finds its caches warm, and the server still busy with its like.
     """
-    figures = {crew.kind: Figures() for crew in crews}
-    shuffled = random.Random(5)
-    for crew in crews:
-        await measure(crew, in_flight, in_flight, Figures())
-    for turn in range(rounds):
-        say(f"{in_flight} in flight, round {turn + 1} of {rounds}")
-        for crew in shuffled.sample(crews, len(crews)):
-            await measure(crew, in_flight, orders, figures[crew.kind])
-    return {kind: of_kind.row() for kind, of_kind in figures.items()}
+    shuffled, rounds = random.Random(5), Rounds()
+    end = time.monotonic() + seconds
+    async with AsyncExitStack() as stack:
+        workers = [await stack.enter_async_context(worker_process(stage, kind)) for kind in kinds]
+        for worker in workers:
+            await measure(worker, in_flight, max(in_flight, 20), approved=approved)
+        number, begin = 1, 0.0
+        # Begins another round while one more like the last still fits.
+        while number == 1 or 2 * time.monotonic() - begin < end:
+            begin = time.monotonic()
+            say(f"{in_flight} in flight, round {number}")
+            for worker in shuffled.sample(workers, len(workers)):
+                row = await measure(worker, in_flight, orders, approved=approved)
+                rounds.of[worker.kind].append(row)
+            number += 1
+    return rounds
 
 
-async def cost_of_an_order(stage: Stage, report: Report) -> None:
-    """Measure throughput, latency, CPU and memory at several loads, in turns with the floor."""
-    for in_flight, orders, rounds in ((1, 30, 8), (20, 100, 16), (200, 200, 8)):
-        async with (
-            workers(stage, SAMPLE) as sample,
-            workers(stage, FLOOR) as lowest,
-            workers(stage, PLAIN) as plain,
-        ):
-            rows = await in_turns([sample, lowest, plain], in_flight, orders, rounds)
-        for kind, title in ((SAMPLE, "No latency"), (PLAIN, "No latency, no summaries")):
-            report.section(f"{title}, {in_flight} in flight")
-            for name, figure in rows[kind].items():
-                report.add(name, figure, rows[FLOOR][name])
+def plus_minus(ratio: tuple[float, float]) -> str:
+    """Return a ratio with its standard error."""
+    return f"{ratio[0]:.3f} ± {ratio[1]:.3f}"
+
+
+async def cost_of_an_order(stage: Stage, report: Report, seconds: float) -> None:
+    """Measure throughput, latency, CPU and memory at several loads, in turns with the floors."""
+    goals, compression = [], []
+    for approved, in_flight, orders, share in (
+        (True, 1, 10, 0.10),
+        (True, 20, 100, 0.30),
+        (True, 200, 200, 0.15),
+        (False, 20, 100, 0.45),
+    ):
+        load = f"{in_flight} in flight, approved {'with the start' if approved else 'as it waits'}"
+        kinds = [SAMPLE, LIKE_FOR_LIKE, BARE] + [UNCOMPRESSED] * (in_flight == 20)
+        rounds = await in_turns(stage, kinds, in_flight, orders, seconds * share, approved=approved)
+        report.table(
+            f"{load}, {len(rounds.of[SAMPLE])} rounds of {orders} orders",
+            ["", SAMPLE, LIKE_FOR_LIKE, "sample / it", BARE, "sample / it"],
+            [
+                [figure, rounds.typical(SAMPLE, figure)]
+                + [
+                    cell
+                    for floor in (LIKE_FOR_LIKE, BARE)
+                    for cell in (
+                        rounds.typical(floor, figure),
+                        plus_minus(rounds.ratio(figure, SAMPLE, floor)),
+                    )
+                ]
+                for figure in (THROUGHPUT, P50, P95, CPU, SERVER_CPU, MEMORY)
+            ],
+        )
+        if in_flight != 20:
+            continue
+        for figure, floor, goal in GOALS:
+            ratio = rounds.ratio(figure, SAMPLE, floor)
+            met = ratio[0] >= goal if figure == THROUGHPUT else ratio[0] <= goal
+            bound = f"{'least' if figure == THROUGHPUT else 'most'} {goal}"
+            row = [load, figure, floor, f"at {bound}", plus_minus(ratio), "yes" if met else "no"]
+            goals.append(row)
+        for figure in (CPU, THROUGHPUT, P50):
+            ratio = rounds.ratio(figure, UNCOMPRESSED, SAMPLE)
+            compression.append([load, figure, plus_minus(ratio)])
+    report.table(
+        "grpc_compression=GrpcCompression.NONE beside the default, gzip",
+        ["load", "", "without / with"],
+        compression,
+    )
+    header = ["load", "sample's", "of the floor", "goal", "measured", "met"]
+    report.table("Goals", header, goals)
 
 
 async def events_of_an_order(stage: Stage, report: Report) -> None:
     """Count events and workflow tasks, approved with the start and approved while waiting."""
-    report.section("Event history")
-    async with workers(stage, SAMPLE) as sample, workers(stage, FLOOR) as lowest:
-        for approved, name in (True, "approved with the start"), (False, "approved while it waits"):
-            histories = []
-            for crew in (sample, lowest):
-                handle = await crew.start("", approved)
-                if not approved:
-                    await stage.reaches(handle.id, "TIMER_STARTED", within=120)
-                    await handle.signal("approve_order")
-                await handle.result()
-                histories.append(await read_history(handle))
-            report.add(f"events, {name}", *[history.total for history in histories])
-            tasks = [history.events["WORKFLOW_TASK_COMPLETED"] for history in histories]
-            report.add(f"workflow tasks, {name}", *tasks)
+    counts: dict[str, list[str]] = defaultdict(list)
+    for kind in (SAMPLE, LIKE_FOR_LIKE, BARE):
+        async with worker_process(stage, kind) as worker:
+            for approved, way in (True, "with the start"), (False, "as it waits"):
+                events: Counter[str] = (
+                    await read_history(await worker.take_one(approved=approved))
+                ).events
+                counts[f"events, approved {way}"].append(f"{events.total()}")
+                tasks = f"{events['WORKFLOW_TASK_COMPLETED']}"
+                counts[f"workflow tasks, approved {way}"].append(tasks)
+    rows = [[name, *of_kinds] for name, of_kinds in counts.items()]
+    report.table("Event history", ["", SAMPLE, LIKE_FOR_LIKE, BARE], rows)
 
 
-async def carried_with_latency(stage: Stage, report: Report) -> None:
-    """Find how many orders one worker carries with steps of a second, by kind and setting."""
-    report.section("Steps of a second")
-    found = []
-    for kind, setting in (
-        (SAMPLE, DEFAULTS),
-        (FLOOR, DEFAULTS),
-        (SAMPLE, "max_concurrent_activities=1000"),
-    ):
-        carried, throughput, base = 0, 0.0, 0.0
-        async with workers(stage, kind, latency=1, setting=setting) as crew:
-            for in_flight in (1, 25, 50, 75, 100, 125, 150, 200):
-                say(f"steps of a second, {kind}, {setting}: {in_flight} in flight")
-                figures = Figures()
-                await measure(crew, in_flight, in_flight * 3, figures, "slow", spread=3)
-                middle = statistics.median(figures.latencies)
-                base = base or middle
-                if middle > base * 1.1:
-                    break
-                carried, throughput = in_flight, figures.throughput[0]
-        found.append((carried, throughput))
-    report.add("orders in flight before latency grows by 10 %", found[0][0], found[1][0])
-    report.add("orders a second then", found[0][1], found[1][1])
-    report.add("orders in flight, max_concurrent_activities=1000", found[2][0])
-
-
-async def wait_and_drain(crew: Workers, number: int) -> tuple[float, float]:
-    """Return worker memory a waiting order, in KiB, and the seconds to drain them all."""
-    await measure(crew, 20, 200, Figures())
-    before = (await crew.cost()).memory
+async def waiting_orders(worker: WorkerProcess, number: int) -> tuple[str, str]:
+    """Return worker memory an order that waits, in KiB, and the seconds to close them all."""
+    await measure(worker, 20, 200, approved=True)
+    before = (await worker.cost()).memory
     few_at_once = asyncio.Semaphore(100)
 
     async def start() -> WorkflowHandle[Any, Any]:
         async with few_at_once:
-            return await crew.start("", approved=False)
+            handle = await worker.start(approved=False)
+            await waits(handle)
+            return handle
 
     async def approve(handle: WorkflowHandle[Any, Any]) -> None:
         async with few_at_once:
@@ -330,85 +365,56 @@ async def wait_and_drain(crew: Workers, number: int) -> tuple[float, float]:
             await handle.result()
 
     handles = await asyncio.gather(*[start() for _ in range(number)])
-    for handle in handles:
-        await crew.stage.reaches(handle.id, "TIMER_STARTED", within=120)
-    each = ((await crew.cost()).memory - before) * 1024 / number
+    each = ((await worker.cost()).memory - before) * 1024 / number
     begin = time.perf_counter()
     await asyncio.gather(*[approve(handle) for handle in handles])
-    return each, time.perf_counter() - begin
+    return f"{each:.0f}", f"{time.perf_counter() - begin:.0f}"
 
 
-async def waiting_orders(stage: Stage, report: Report, number: int = 2_000) -> None:
-    """Measure memory and drain of orders that wait for approval."""
-    report.section(f"{number} orders that wait for approval")
+async def many_orders(stage: Stage, report: Report, number: int = 2_000) -> None:
+    """Measure what it takes to hold orders that wait."""
     found = []
-    larger = "max_cached_workflows=5000"
-    for kind, setting in ((SAMPLE, DEFAULTS), (FLOOR, DEFAULTS), (SAMPLE, larger)):
-        say(f"{number} orders that wait, {kind}, {setting}")
-        async with workers(stage, kind, setting=setting) as crew:
-            found.append(await wait_and_drain(crew, number))
-    for column, name in enumerate(("worker memory an order, KiB", "seconds until all are closed")):
-        report.add(name, found[0][column], found[1][column])
-        report.add(f"{name}, {larger}", found[2][column])
-
-
-async def several_workers(stage: Stage, report: Report) -> None:
-    """Measure one, two and four workers, and who uses the processor."""
-    for number in (1, 2, 4):
-        say(f"{number} workers")
-        async with workers(stage, SAMPLE, number) as crew, workers(stage, FLOOR, number) as lowest:
-            rows = await in_turns([crew, lowest], 200, 200, 2)
-        report.section(f"{number} worker{'s' * (number > 1)}, 200 in flight")
-        second = "orders a second"
-        report.add(second, rows[SAMPLE][second], rows[FLOOR][second])
-        for who in ("worker", "server"):
-            name = f"{who} CPU an order, ms"
-            used = [row[name] * row[second] / 1000 for row in (rows[SAMPLE], rows[FLOOR])]
-            report.add(f"cores used by the {who}{'s' * (who == 'worker')}", *used)
-
-
-async def settings(stage: Stage, report: Report) -> None:
-    """Measure what the worker's settings do, in turns with the defaults."""
-    report.section("Settings (sample) beside the SDK's defaults (floor)")
-    async with AsyncExitStack() as stack:
-        entered = [workers(stage, setting, setting=setting) for setting in SETTINGS]
-        crews = [await stack.enter_async_context(crew) for crew in entered]
-        rows = await in_turns(crews, 200, 200, 6)
-    default = rows.pop(DEFAULTS)
-    for name in ("orders a second", "worker CPU an order, ms"):
-        for setting, row in rows.items():
-            report.add(f"{name}, {setting}", row[name], default[name])
+    for kind in (SAMPLE, LIKE_FOR_LIKE, BARE):
+        say(f"{number} orders that wait, {kind}")
+        async with worker_process(stage, kind) as worker:
+            found.append(await waiting_orders(worker, number))
+    memory, seconds = zip(*found, strict=True)
+    report.table(
+        f"{number} orders that wait for approval",
+        ["", SAMPLE, LIKE_FOR_LIKE, BARE],
+        [["worker memory an order, KiB", *memory], ["seconds to close them all", *seconds]],
+    )
 
 
 async def main() -> None:
     """Measure all and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as data")
+    parser.add_argument("--long", action="store_true", help="measure for half an hour, and more")
+    parser.add_argument("--minutes", type=float, help="of measured rounds, in place of 8 or 24")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there")
     arguments = parser.parse_args()
-    report, begin = Report(), time.perf_counter()
+    minutes = arguments.minutes or (24 if arguments.long else 8)
+    report, begin = Report(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(Path(folder) / "sample")
         stage.folder.symlink_to(ROOT, target_is_directory=True)
         try:
             await stage.start_server(in_memory=True)
-            await cost_of_an_order(stage, report)
+            await cost_of_an_order(stage, report, minutes * 60)
             await events_of_an_order(stage, report)
-            await carried_with_latency(stage, report)
-            await waiting_orders(stage, report)
-            await several_workers(stage, report)
-            await settings(stage, report)
+            if arguments.long:
+                await many_orders(stage, report)
         finally:
             for process in reversed(stage.processes):
                 await process.kill()
-    say(f"took {time.perf_counter() - begin:.0f} s")
-    if arguments.json:
-        data = {"machine": report.machine, "rows": report.rows}
-        arguments.json.write_text(json.dumps(data, indent=1) + "\n")
+    say(f"took {time.monotonic() - begin:.0f} s")
+    if arguments.markdown:
+        report.save(arguments.markdown)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2], float(sys.argv[3]), sys.argv[4])
+        serve(sys.argv[2])
     try:
         asyncio.run(main())
     except KeyboardInterrupt:

@@ -2,22 +2,25 @@
 
 Run ``uv run python -m tests.tools.measure_exits`` after an update of the SDK. The last row, a
 client that connects, makes one call and ends in the usual way, tells whether ``shared.run`` still
-has to avoid the interpreter's shutdown (temporalio/sdk-python issue 300). The argument ``idle``
-leaves the cores to the scripts.
+has to avoid the interpreter's shutdown (temporalio/sdk-python issue 300). Counts of your own:
+``--starters 20 --workers 10``. With ``--idle`` the cores are left to the scripts.
 """
 
+import argparse
 import asyncio
+import contextlib
+import io
 import os
 import platform
 import signal
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.acceptance.support import Stage, staged
 
-STARTERS, WORKERS, USUAL = 200, 100, 100
 BUSY = "while True: pass"
 USUAL_CLIENT = """
 import asyncio
@@ -54,24 +57,32 @@ async def usual_client(stage: Stage) -> int:
 
 async def main() -> None:
     """Run all, a few at a time, and print how often each exit status came."""
-    few_at_once = asyncio.Semaphore(3)
-    with tempfile.TemporaryDirectory() as folder:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--starters", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=100, help="and as many usual clients")
+    parser.add_argument("--idle", action="store_true", help="leave the cores to the scripts")
+    arguments = parser.parse_args()
+    few_at_once, terminal = asyncio.Semaphore(3), sys.stdout
+    # At its end a stage prints all that its processes wrote, which is of use in tests only.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         async with staged(Path(folder)) as stage:
             stage.edit("activities.py", "SECONDS = 1.0", "SECONDS = 0.0")
             await stage.worker()
-            for _ in range(0 if "idle" in sys.argv else os.cpu_count() or 1):
+            for _ in range(0 if arguments.idle else os.cpu_count() or 1):
                 await stage.run(sys.executable, "-c", BUSY)
-            for ending, times in ((starter, STARTERS), (worker, WORKERS), (usual_client, USUAL)):
 
-                async def one(ending: object = ending) -> int:
-                    assert callable(ending)
-                    async with few_at_once:
-                        status: int = await ending(stage)
-                        return status
+            async def one(ending: Callable[[Stage], Awaitable[int]]) -> int:
+                async with few_at_once:
+                    return await ending(stage)
 
-                statuses = Counter(await asyncio.gather(*[one() for _ in range(times)]))
-                version = platform.python_version()
-                print(f"Python {version}  {ending.__name__:13}", dict(statuses), flush=True)
+            for ending, times in (
+                (starter, arguments.starters),
+                (worker, arguments.workers),
+                (usual_client, arguments.workers),
+            ):
+                statuses = Counter(await asyncio.gather(*[one(ending) for _ in range(times)]))
+                words = f"Python {platform.python_version()}  {ending.__name__:13}"
+                print(words, dict(statuses), file=terminal, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Records the event histories that ``test_replay.py`` replays, from a dev server.
 
 Run ``uv run python -m tests.tools.record_histories`` after a change to the workflow that is meant
-to be incompatible with running orders, and only then.
+to be incompatible with running orders, and only then. With names, it records only those.
 """
 
 import asyncio
@@ -15,16 +15,26 @@ from pathlib import Path
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 import activities
-from shared import TASK_QUEUE, Order
-from tests.orders import ACTIVITIES, an_order, until
+from shared import Order
+from tests.orders import ACTIVITIES, an_order, read_history, until
 from workflow import OrderFulfillment
 
 FOLDER = Path(__file__).parent.parent / "histories"
+NAMES = (
+    "approved_early",
+    "approved_late",  # the approval and the fired timer come in one workflow task
+    "cancelled",
+    "expired",
+    "fulfilled",
+    "outage_survived",
+    "payment_refused",
+    "waiting",
+)
 
 
 @activity.defn(name="reserve_inventory")
@@ -40,32 +50,47 @@ def without_the_machine(part: dict[str, Any]) -> dict[str, Any]:
     return {key: part[key] for key in part if key not in ("identity", "stackTrace")}
 
 
-async def record(environment: WorkflowEnvironment, name: str) -> None:
-    """Take one order to its end and write its event history to a file."""
-    client, steps = environment.client, list(ACTIVITIES)
+async def record(client: Client, name: str) -> None:
+    """Take one order as far as its name says and write its event history to a file."""
+    steps = list(ACTIVITIES)
     if name == "outage_survived":
         steps[1] = reserve_inventory_after_an_outage
     order = an_order(f"order-{name}", cc_expiry="12/23" if name == "payment_refused" else "12/99")
-    handle: WorkflowHandle[OrderFulfillment, str] = await client.start_workflow(
-        OrderFulfillment.run, order, id=order.order_id, task_queue=TASK_QUEUE
+    handle = await client.start_workflow(
+        OrderFulfillment.run, order, id=order.order_id, task_queue=name
     )
     if name == "approved_early":
         await handle.signal(OrderFulfillment.approve_order)
 
-    async def waits() -> bool:
-        return "TIMER_STARTED" in (await handle.fetch_history()).to_json()
+    async def reaches(event: str) -> None:
+        async def reached() -> bool:
+            return (await read_history(handle)).events[event] > 0
 
-    async with Worker(
-        client,
-        task_queue=TASK_QUEUE,
-        workflows=[OrderFulfillment],
-        activities=steps,
-        identity="recorder",  # else the name of the machine
-    ):
+        await until(reached, 60, f"{event} of {name}")
+
+    def worker() -> Worker:
+        return Worker(
+            client,
+            task_queue=name,
+            workflows=[OrderFulfillment],
+            activities=steps,
+            identity="recorder",  # else the name of the machine
+        )
+
+    async with worker():
+        if name not in ("approved_early", "payment_refused"):
+            await reaches("TIMER_STARTED")
         if name in ("fulfilled", "outage_survived"):
-            await until(waits, 10, "the wait for approval")
             await handle.signal(OrderFulfillment.approve_order)
-        with contextlib.suppress(WorkflowFailureError):
+        if name == "cancelled":
+            await handle.cancel()
+        if name not in ("approved_late", "waiting"):
+            with contextlib.suppress(WorkflowFailureError):
+                await handle.result()
+    if name == "approved_late":
+        await reaches("TIMER_FIRED")
+        await handle.signal(OrderFulfillment.approve_order)
+        async with worker():
             await handle.result()
     text = (await handle.fetch_history()).to_json()
     history = json.loads(text, object_hook=without_the_machine)
@@ -74,14 +99,16 @@ async def record(environment: WorkflowEnvironment, name: str) -> None:
 
 
 async def main() -> None:
-    """Record all histories, one after the other; ``expired`` takes its 30 s."""
+    """Record side by side; those in which the approval comes too late take their 30 s."""
+    names = sys.argv[1:] or NAMES
+    if not set(names) <= set(NAMES):
+        raise SystemExit(f"the histories are {', '.join(NAMES)}")
     activities.SIMULATED_LATENCY_SECONDS = 0
     logging.disable(logging.WARNING)
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=shutil.which("temporal"), dev_server_log_level="never"
     ) as environment:
-        for path in sorted(FOLDER.glob("*.json")):
-            await record(environment, path.stem)
+        await asyncio.gather(*[record(environment.client, name) for name in names])
 
 
 if __name__ == "__main__":
