@@ -194,7 +194,7 @@ async def test_any_order_of_starting(stage_without_server: Stage) -> None:
     assert await worker.ends() == 0
 
 
-@pytest.mark.long
+@pytest.mark.slow(30)
 async def test_no_server(stage_without_server: Stage) -> None:
     stage = stage_without_server
     begin = time.monotonic()
