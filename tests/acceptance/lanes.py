@@ -119,15 +119,18 @@ def run_in_lanes(session: pytest.Session, reaper: Reaper, lanes: dict[Any, Lane]
 
 
 def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the long tests first, or the last of them would run alone; then those of all folders.
+    """Return the longest tests first, or they would run alone at the end, then all others.
 
-    They are mixed, because some folders' tests wait and others' keep the processor busy.
+    It mixes folders, because some folders' tests wait and others' keep the processor busy.
     """
-    place: dict[pytest.Item, float] = {}
+    place: dict[pytest.Item, tuple[int, float]] = {}
     for folder in {item.path.parent for item in items}:
         there = [item for item in items if item.path.parent == folder]
-        place |= {item: index / len(there) for index, item in enumerate(there)}
-    return sorted(items, key=lambda item: (not item.get_closest_marker("long"), place[item]))
+        for index, item in enumerate(there):
+            slow = item.get_closest_marker("slow")
+            seconds = slow.args[0] if slow and slow.args else 0
+            place[item] = (-seconds, index / len(there))
+    return sorted(items, key=lambda item: place[item])
 
 
 def death_of(lane: Lane) -> pytest.TestReport | None:

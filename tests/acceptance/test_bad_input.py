@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import re
 from typing import Any
 
 import pytest
@@ -63,24 +64,25 @@ REFUSED = {
 }
 
 # It does not decode: Temporal holds the order, in case the code is to be mended and not the input.
+# The reason is in the words of the SDK and of Python; where a field is wrong, they name it.
 HELD = {
-    order(cc_expiry=None): "Failed converting field cc_expiry",
-    order(cc_expiry=1230): "Failed converting field cc_expiry",
-    order(order_id=7): "Failed converting field order_id",
-    order(item={"name": "mug"}): "Failed converting field item",
-    order(quantity="two"): "Failed converting field quantity",
-    order(quantity=None): "Failed converting field quantity",
-    order(quantity=[2]): "Failed converting field quantity",
-    order(price_cents="19.99"): "Failed converting field price_cents",
-    but(price_cents="1e999"): "cannot convert float infinity to integer",
-    but(quantity="9" * 5_000): "Exceeds the limit (4300 digits)",
-    "{}": "missing 5 required positional arguments",
-    but(item='"", "colour": ""').replace("item", "name"): "missing 1 required positional argument",
-    "[]": "value is <class 'list'> not dict",
-    f"[{order()}]": "value is <class 'list'> not dict",
-    "null": "value is <class 'NoneType'> not dict",
-    '"a mug, please"': "value is <class 'str'> not dict",
-    "42": "value is <class 'int'> not dict",
+    order(cc_expiry=None): "cc_expiry",
+    order(cc_expiry=1230): "cc_expiry",
+    order(order_id=7): "order_id",
+    order(item={"name": "mug"}): "item",
+    order(quantity="two"): "quantity",
+    order(quantity=None): "quantity",
+    order(quantity=[2]): "quantity",
+    order(price_cents="19.99"): "price_cents",
+    but(price_cents="1e999"): "infinity",
+    but(quantity="9" * 5_000): "digits",
+    "{}": "order_id",
+    but(item='"", "colour": ""').replace("item", "name"): "item",
+    "[]": "list",
+    f"[{order()}]": "list",
+    "null": "None",
+    '"a mug, please"': "str",
+    "42": "int",
 }
 
 # The CLI does not even send it.
@@ -113,8 +115,7 @@ async def test_payloads(stage: Stage) -> None:
     async def check(number: int, payload: str) -> None:
         refusal = await start(number, payload)
         if payload in NOT_SENT:
-            assert refusal
-            assert "is not valid JSON" in refusal, payload
+            assert refusal, payload
             return
         assert refusal is None, refusal
         workflow_id = f"order-{number}"
@@ -124,8 +125,10 @@ async def test_payloads(stage: Stage) -> None:
             # For a person there is --detailed, but it cannot render numbers that Go cannot read.
             how = "--output=json" if "999" in payload else "--detailed"
             shown = await stage.temporal("workflow", "show", how, "-w", workflow_id)
-            assert HELD[payload] in shown.stdout, payload
-            assert HELD[payload] in (await worker.shows(f"{workflow_id} workflow task.*"))[0]
+            failure = re.split("TASK_FAILED|TaskFailed", shown.stdout, maxsplit=1)[1]
+            assert "Failed decoding arguments" in failure, payload
+            assert HELD[payload] in failure, payload
+            await worker.shows(f"{workflow_id} .*Failed decoding arguments.*{HELD[payload]}")
             assert (await stage.history(workflow_id)).scheduled == {}
         elif payload in REFUSED:
             with pytest.raises(WorkflowFailureError) as failed:
@@ -157,16 +160,16 @@ async def test_starts_that_do_not_fit_the_workflow(stage: Stage) -> None:
     worker = await stage.worker()
     type_of_another = ("--type", "OrderCancellation", *START[4:])
     for workflow_id, options, reason in (
-        ("nothing", START[2:], "missing 1 required positional argument: 'order'"),
-        ("twice", (*START[2:], "-i", order(), "-i", order()), "takes 2 positional arguments but 3"),
-        ("another", type_of_another, "OrderCancellation is not registered on this worker"),
+        ("nothing", START[2:], "argument: 'order'"),
+        ("twice", (*START[2:], "-i", order(), "-i", order()), "arguments"),
+        ("another", type_of_another, "OrderCancellation"),
     ):
         started = await stage.temporal(*START[:2], *options, "--workflow-id", workflow_id)
         assert await started.ends() == 0, started.output
         await stage.reaches(workflow_id, "WORKFLOW_TASK_FAILED")
         shown = await stage.temporal("workflow", "show", "--detailed", "-w", workflow_id)
         assert reason in shown.stdout
-        await worker.shows(f"(?s)(workflow task failed|Failed handling activation).*{reason}")
+        await worker.shows(reason)
 
 
 async def test_held_order_is_replaced(stage: Stage) -> None:
@@ -202,7 +205,7 @@ async def test_signals(stage: Stage) -> None:
     assert "workflow not found for ID: order-unknown" in message
     status, message = await send(workflow_id, "approve_order", "--input", "{")
     assert status == 1
-    assert "is not valid JSON" in message
+    assert "JSON" in message
     assert (await stage.history(workflow_id)).scheduled == {"process_payment": 1}
 
     assert await send(workflow_id, "approve_order", "--input", '{"by": "me"}') == (0, "")

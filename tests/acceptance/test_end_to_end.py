@@ -48,6 +48,12 @@ def ready(stage: Stage) -> str:
     return f"Ready: {where}"
 
 
+async def ends_with(starter: Process, reason: str) -> None:
+    """Check that a starter fails with one line, which ends with a reason."""
+    assert await starter.ends() == 1
+    assert re.fullmatch(rf".*\b{reason}\n", starter.stderr)
+
+
 async def test_approved(stage: Stage) -> None:
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
@@ -95,11 +101,9 @@ async def test_invalid(stage: Stage) -> None:
     stage.edit("starter.py", '"12/99"', '"12/23"')
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()
-    assert await starter.ends() == 1
     reason = "CreditCardExpired: credit card expired, cc_expiry is 12/23"
+    await ends_with(starter, reason)
     assert starter.stdout == started(stage, workflow_id)
-    assert starter.stderr.endswith(f"failed: {reason}\n")
-    assert starter.stderr.count("\n") == 1
     assert log_of(worker)[1:] == [
         f"{workflow_id} process_payment failed: ApplicationError: {reason}"
     ]
@@ -112,22 +116,15 @@ async def closed(stage: Stage, command: str, reason: str, *options: str) -> None
     await worker.shows(WAITING)
     process = await stage.temporal("workflow", command, "--workflow-id", workflow_id, *options)
     assert await process.ends() == 0, process.output
-    assert await starter.ends() == 1
-    assert starter.stderr == f"Workflow execution failed: {reason}\n"
+    await ends_with(starter, reason)
 
 
 async def test_cancelled(stage: Stage) -> None:
-    await closed(stage, "cancel", "Workflow cancelled")
+    await closed(stage, "cancel", "cancelled")
 
 
 async def test_terminated(stage: Stage) -> None:
-    await closed(
-        stage,
-        "terminate",
-        "out of mugs",
-        "--reason",
-        "out of mugs",
-    )
+    await closed(stage, "terminate", "out of mugs", "--reason", "out of mugs")
 
 
 async def test_timed_out(stage: Stage) -> None:
@@ -138,8 +135,7 @@ async def test_timed_out(stage: Stage) -> None:
     )
     await stage.worker()
     starter, _ = await stage.starter()
-    assert await starter.ends() == 1
-    assert starter.stderr == "Workflow execution failed: Workflow timed out\n"
+    await ends_with(starter, "timed out")
 
 
 def with_one_order_id(stage: Stage) -> None:
@@ -155,8 +151,8 @@ async def test_order_id_that_was_fulfilled_is_not_charged_again(stage: Stage) ->
     await stage.approve(workflow_id)
     assert await first.ends() == 0
     second = await stage.script("starter.py")
-    assert await second.ends() == 1
-    assert second.output == "Workflow execution already started\n"
+    await ends_with(second, "already started")
+    assert second.stdout == ""
     assert (await stage.history(workflow_id)).completed == FULFILLED
 
 
@@ -177,8 +173,8 @@ async def test_order_id_that_is_running(stage: Stage) -> None:
     with_one_order_id(stage)
     await stage.starter()
     second = await stage.script("starter.py")
-    assert await second.ends() == 1
-    assert second.output == "Workflow execution already started\n"
+    await ends_with(second, "already started")
+    assert second.stdout == ""
 
 
 async def test_any_order_of_starting(stage_without_server: Stage) -> None:
@@ -198,7 +194,7 @@ async def test_any_order_of_starting(stage_without_server: Stage) -> None:
     assert await worker.ends() == 0
 
 
-@pytest.mark.long
+@pytest.mark.slow(30)
 async def test_no_server(stage_without_server: Stage) -> None:
     stage = stage_without_server
     begin = time.monotonic()

@@ -36,20 +36,22 @@ async def test_no_worker_before_the_payment(stage: Stage) -> None:
     assert (await stage.history(workflow_id)).completed == FULFILLED
 
 
+@pytest.mark.slow(15)
 async def test_worker_killed_in_the_payment(stage: Stage) -> None:
     await finishes_elsewhere(stage, await stage.worker(), "process_payment charging")
 
 
+@pytest.mark.slow(15)
 async def test_worker_killed_while_waiting_for_approval(stage: Stage) -> None:
     await finishes_elsewhere(stage, await stage.worker(), WAITING)
 
 
-@pytest.mark.long
+@pytest.mark.slow(20)
 async def test_worker_killed_in_the_reservation(stage: Stage) -> None:
     await finishes_elsewhere(stage, await stage.worker(), "reserve_inventory reserving")
 
 
-@pytest.mark.long
+@pytest.mark.slow(20)
 async def test_worker_killed_in_the_delivery(stage: Stage) -> None:
     await finishes_elsewhere(stage, await stage.worker(), "deliver_order delivering")
 
@@ -64,6 +66,7 @@ async def waits_without_worker(stage: Stage) -> tuple[Process, str]:
     return starter, workflow_id
 
 
+@pytest.mark.slow(15)
 async def test_approval_while_the_worker_is_down_past_the_deadline(stage: Stage) -> None:
     starter, workflow_id = await waits_without_worker(stage)
     await stage.approve(workflow_id)
@@ -73,6 +76,7 @@ async def test_approval_while_the_worker_is_down_past_the_deadline(stage: Stage)
     assert (await stage.history(workflow_id)).completed == FULFILLED
 
 
+@pytest.mark.slow(20)
 async def test_no_approval_while_the_worker_is_down_past_the_deadline(stage: Stage) -> None:
     starter, workflow_id = await waits_without_worker(stage)
     await stage.reaches(workflow_id, "TIMER_FIRED", within=60)
@@ -82,6 +86,7 @@ async def test_no_approval_while_the_worker_is_down_past_the_deadline(stage: Sta
     assert (await stage.history(workflow_id)).scheduled == {"process_payment": 1}
 
 
+@pytest.mark.slow(15)
 async def test_server_killed_while_an_order_waits(stage_with_own_server: Stage) -> None:
     stage = stage_with_own_server
     worker = await stage.worker()

@@ -50,7 +50,7 @@ def test_dies():
 
 # A program and its child, which hold the FIFO open as long as they run; then a failure.
 HANG = """
-@pytest.mark.long
+@pytest.mark.slow(1000)
 def test_hangs():
     reaper, alive = Reaper(), open("alive", "w")
     command = reaper.command(Path(os.devnull), "sh", "-c", "sleep 1000 & sleep 1000")

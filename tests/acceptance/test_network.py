@@ -49,7 +49,7 @@ async def test_connections_reset_ten_times(stage: Stage) -> None:
         assert await starter.ends() == 0, starter.output
 
 
-@pytest.mark.long
+@pytest.mark.slow(35)
 async def test_network_that_goes_dark(stage: Stage) -> None:
     """For 20 s, in which one order is paid, one waits, one is reserved, and one delivered."""
     stage.shorten(latency=2)
@@ -74,6 +74,7 @@ async def test_network_that_goes_dark(stage: Stage) -> None:
         assert await starter.ends() == 0, starter.output
 
 
+@pytest.mark.slow(20)
 async def test_worker_that_stands_still_and_wakes_up(stage: Stage) -> None:
     """As when its machine is suspended, for longer than an attempt may take."""
     # One that asks for more activities than the one it runs would take attempts into its sleep.

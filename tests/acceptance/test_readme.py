@@ -159,8 +159,7 @@ async def test_terminal_each(stage: Stage) -> None:
 
 
 @for_a_unix_shell
-@pytest.mark.slow
-@pytest.mark.long
+@pytest.mark.slow(40)
 async def test_development(stage: Stage) -> None:
     """The tests' command runs a test here, not all: this is one of them."""
     stage.environment["PYTEST_ADDOPTS"] = "-k total_is_exact"

@@ -39,7 +39,7 @@ async def test_edited_code_passes_the_checks(stage_without_server: Stage) -> Non
         stage.edit(module, after, before)
 
 
-@pytest.mark.long
+@pytest.mark.slow(20)
 async def test_api_downtime(stage: Stage) -> None:
     module, before, after = edit(stage, "API downtime")
     worker = await stage.worker()
@@ -61,7 +61,7 @@ async def test_api_downtime(stage: Stage) -> None:
     assert "process_payment" not in worker.output
 
 
-@pytest.mark.long
+@pytest.mark.slow(15)
 async def test_bug_in_workflow(stage: Stage) -> None:
     module, before, after = edit(stage, "Bug in workflow")
     worker = await stage.worker()
@@ -119,7 +119,7 @@ async def test_human_in_the_loop(stage: Stage) -> None:
     assert await starter.ends() == 0
 
 
-@pytest.mark.long
+@pytest.mark.slow(30)
 async def test_approve_or_expire(stage: Stage) -> None:
     await stage.worker()
     starter, workflow_id = await stage.starter()
@@ -154,7 +154,7 @@ class KilledByHand:
         assert "fulfilled" not in self.shell.output
 
 
-@pytest.mark.long
+@pytest.mark.slow(15)
 async def test_worker_crash_while_an_order_waits(stage: Stage) -> None:
     worker = await KilledByHand.start(stage)
     starter, workflow_id = await stage.starter()
@@ -167,7 +167,7 @@ async def test_worker_crash_while_an_order_waits(stage: Stage) -> None:
     assert history.scheduled == history.completed == FULFILLED
 
 
-@pytest.mark.long
+@pytest.mark.slow(20)
 async def test_worker_crash_while_a_reservation_fails(stage: Stage) -> None:
     module, before, after = edit(stage, "API downtime")
     worker = await KilledByHand.start(stage)
@@ -185,7 +185,7 @@ async def test_worker_crash_while_a_reservation_fails(stage: Stage) -> None:
     assert (await stage.history(workflow_id)).completed == FULFILLED
 
 
-@pytest.mark.long
+@pytest.mark.slow(20)
 async def test_worker_crash_while_it_charges(stage: Stage) -> None:
     edit(stage, "Worker crash")
     worker = await KilledByHand.start(stage)
@@ -209,7 +209,7 @@ async def replay(stage: Stage) -> Process:
     return process
 
 
-@pytest.mark.long
+@pytest.mark.slow(40)
 async def test_change_of_the_workflow(stage: Stage) -> None:
     module, before, after = edit_of("Change of the workflow")
     for folder in ("tests", "pyproject.toml"):
@@ -244,7 +244,7 @@ async def test_change_of_the_workflow(stage: Stage) -> None:
     assert history.completed == FULFILLED
 
 
-@pytest.mark.long
+@pytest.mark.slow(25)
 async def test_change_of_the_workflow_undone(stage: Stage) -> None:
     worker = await stage.worker()
     starter, workflow_id = await stage.starter()

@@ -22,7 +22,7 @@ from tests.acceptance.support import Stage
 from tests.orders import FULFILLED, an_order
 from workflow import OrderFulfillment
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow(80)
 
 T = TypeVar("T")
 LOST = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN, RPCStatusCode.DEADLINE_EXCEEDED)
