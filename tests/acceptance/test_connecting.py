@@ -77,7 +77,7 @@ async def test_server_that_goes_away_for_a_while(stage_with_own_server: Stage) -
     starter, workflow_id = await stage.starter()
     await stage.approve(workflow_id)
     assert await starter.ends() == 0
-    assert all(READY in line or workflow_id in line for line in worker.stderr.splitlines())
+    assert all(READY in line or workflow_id in line for line in worker.output.splitlines())
 
 
 @pytest.mark.parametrize("name", ["worker.py", "starter.py"])
@@ -100,7 +100,7 @@ async def test_reader_of_the_starter_goes_away(stage: Stage) -> None:
     assert await starter.ends() == 1
     assert starter.stdout.count("\n") == 1
     assert starter.stderr.count("\n") == 1
-    assert (await stage.history(workflow_id)).completed == FULFILLED
+    await stage.reaches(workflow_id, "WORKFLOW_EXECUTION_COMPLETED")
 
 
 async def test_terminal_that_lacks_the_letters(stage: Stage) -> None:
