@@ -1,6 +1,5 @@
 """How the scripts end when they cannot connect and waiting does not mend it."""
 
-import os
 import re
 
 from temporalio.client import Client
@@ -12,8 +11,6 @@ from tests.acceptance.support import Stage
 async def own_words(stage: Stage) -> str:
     """Return what the SDK says of the stage's settings, after the address if they have one."""
     address = "Settings"
-    # Paths in them are those of the folder in which the scripts run.
-    assert all(os.path.isabs(v) for n, v in stage.environment.items() if n.endswith("_PATH"))
     try:
         config = ClientConfig.load_client_connect_config(
             config_file_strict=True, override_env_vars=stage.environment
@@ -25,9 +22,9 @@ async def own_words(stage: Stage) -> str:
     raise AssertionError(f"the SDK connects to {address}")
 
 
-def comparable(text: str) -> list[str]:
-    """Return the words of an error without how the socket happened to end."""
-    return re.sub(r'kind: \w+, error: "[^"]*"', "", text).split()
+def comparable(text: str) -> str:
+    """Return an error in one line, without how a connection ended: no two need end alike."""
+    return re.sub(r"Status \{.*tonic::transport.*\}$", "Status", " ".join(text.split()))
 
 
 async def end_at_once(stage: Stage, *scripts: str) -> str:
