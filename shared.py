@@ -33,8 +33,7 @@ class Order:
     @property
     def total(self) -> str:
         """The price of the whole order, such as ``$39.98``."""
-        dollars, cents = divmod(self.quantity * self.price_cents, 100)
-        return f"${dollars}.{cents:02}"
+        return "${}.{:02}".format(*divmod(self.quantity * self.price_cents, 100))
 
     def problems(self) -> list[str]:
         """Return the rules that this order breaks, each beginning with the name of its field."""
@@ -77,16 +76,19 @@ def run(main: Coroutine[None, None, None]) -> None:
     """Run a script and end its process: status 0, 130 after Ctrl-C, 1 with a line on stderr."""
     # A text that the terminal has no letters for must not end the script (typeshed: any TextIO).
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-    status = 0
+    status = 1
     try:
         asyncio.run(main)
+        status = 0
     except KeyboardInterrupt:
         status = 130
     except (SystemExit, TemporalError, BrokenPipeError) as failure:
         kind = f"{failure.status.name}: " if isinstance(failure, RPCError) else ""
-        status, text, cause = 1, f"{kind}{failure}", failure.__cause__
+        text, cause = f"{kind}{failure}", failure.__cause__
         while cause:
             text, cause = f"{text}: {cause}", cause.__cause__
         print(one_line(text), file=sys.stderr)
+    except Exception as fault:
+        sys.excepthook(type(fault), fault, fault.__traceback__)
     # The SDK's threads can crash an interpreter that shuts down (temporalio/sdk-python issue 300).
     os._exit(status)

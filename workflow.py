@@ -40,7 +40,6 @@ class OrderFulfillment:
         )
         # Scenario "bug in workflow": uncomment the next line and restart the worker.
         # raise RuntimeError("workflow bug!")
-
         if not self._approved:
             workflow.logger.info("waiting up to %s for the signal approve_order", APPROVAL_TIMEOUT)
             until = f"{workflow.now() + APPROVAL_TIMEOUT:%Y-%m-%d %H:%M:%S} UTC"
@@ -56,7 +55,6 @@ class OrderFulfillment:
                     raise ApplicationError("order expired", type="OrderExpired") from None
             finally:
                 workflow.set_current_details("")
-
         reservation = await workflow.execute_activity(
             reserve_inventory,
             order,
