@@ -25,7 +25,7 @@ def one_line_each(record: logging.LogRecord) -> bool:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"workflow task failed at {Path(place.filename).name}:{place.lineno}"
         text, record.exc_info = "failed" if step else where, None
-    while error:
+    while error and len(text) < 1_000:  # a cause may be its own cause
         text, error = f"{text}: {type(error).__name__}: {error}", error.__cause__
     if found := re.search(r"^Evicting .* run ID (\S+), .*(\[TMPRL1100\][^\"]+)", text):
         text = f"workflow task failed: {found[2]}, run {found[1]}"
