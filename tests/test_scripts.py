@@ -22,19 +22,9 @@ ROOT = Path(__file__).parent.parent
 LATENCY = 0.4
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Provide a copy of the sample whose steps take less time."""
-    for path in ROOT.glob("*.py"):
-        (tmp_path / path.name).write_text(
-            path.read_text().replace("SECONDS = 1.0", "SECONDS = 0.5")
-        )
-    return tmp_path
-
-
 @asynccontextmanager
 async def script(path: Path, client: Client) -> AsyncIterator[Process]:
-    """Run a script until it ends, or until it is no longer needed."""
+    """Run a script as long as it is needed, against the server of a client."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         path.name,
@@ -51,48 +41,57 @@ async def script(path: Path, client: Client) -> AsyncIterator[Process]:
         await process.communicate()
 
 
-async def shows(stream: asyncio.StreamReader | None, text: str) -> str:
-    """Read lines until one contains a text, and return that line."""
+async def line_with(text: str, stream: asyncio.StreamReader | None) -> str:
+    """Read the output of a process until a line contains a text, and return that line."""
     assert stream
-    async for line in stream:
-        if text in line.decode():
-            return line.decode()
+    async with asyncio.timeout(60):
+        async for line in stream:
+            if text in line.decode():
+                return line.decode()
     raise AssertionError(f"ended without {text!r}")
 
 
-async def test_starter_prints_what_the_worker_makes_of_its_order(
-    dev_server: WorkflowEnvironment, folder: Path
-) -> None:
-    client = dev_server.client
-    async with (
-        asyncio.timeout(60),
-        script(folder / "worker.py", client) as worker,
-        script(folder / "starter.py", client) as starter,
-    ):
-        await shows(worker.stderr, "Ready")
-        order_id = (await shows(starter.stdout, "Started workflow")).split()[2]
-        await client.get_workflow_handle(order_id).signal(OrderFulfillment.approve_order)
-        assert await shows(starter.stdout, f"Order {order_id} fulfilled")
-        assert await starter.wait() == 0
+@pytest.fixture(scope="module")
+async def sample(
+    dev_server: WorkflowEnvironment, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Path]:
+    """Provide a copy of the sample with shorter steps, and its worker."""
+    folder = tmp_path_factory.mktemp("sample")
+    for path in ROOT.glob("*.py"):
+        text = path.read_text().replace("SECONDS = 1.0", f"SECONDS = {LATENCY}")
+        (folder / path.name).write_text(text)
+    async with script(folder / "worker.py", dev_server.client) as worker:
+        await line_with("Ready", worker.stderr)
+        yield folder
         worker.terminate()
-        assert await worker.wait() == 0
+        assert await asyncio.wait_for(worker.wait(), 60) == 0
 
 
-async def test_orders_of_one_worker_do_not_wait_for_each_other(
-    dev_server: WorkflowEnvironment, folder: Path
+async def test_starter_prints_the_result_of_its_order(
+    dev_server: WorkflowEnvironment, sample: Path
 ) -> None:
     client = dev_server.client
-    async with asyncio.timeout(60), script(folder / "worker.py", client):
-        handles = [
-            await client.start_workflow(
-                OrderFulfillment.run, an_order(), id=f"order-{number}", task_queue=TASK_QUEUE
-            )
-            for number in range(6)
-        ]
+    async with script(sample / "starter.py", client) as starter:
+        order_id = (await line_with("Started workflow", starter.stdout)).split()[2]
+        await client.get_workflow_handle(order_id).signal(OrderFulfillment.approve_order)
+        assert await line_with(f"Order {order_id} fulfilled", starter.stdout)
+        assert await asyncio.wait_for(starter.wait(), 60) == 0
 
-        async def paid(handle: WorkflowHandle[OrderFulfillment, str]) -> float | None:
-            return (await read_history(handle)).times.get("process_payment")
 
-        paid_at = [await until(partial(paid, handle), 60, "payment") for handle in handles]
-    gaps = [later - earlier for earlier, later in itertools.pairwise(sorted(paid_at))]
+@pytest.mark.usefixtures("sample")
+async def test_orders_of_one_worker_do_not_wait_for_each_other(
+    dev_server: WorkflowEnvironment,
+) -> None:
+    handles = [
+        await dev_server.client.start_workflow(
+            OrderFulfillment.run, an_order(), id=f"order-{number}", task_queue=TASK_QUEUE
+        )
+        for number in range(6)
+    ]
+
+    async def paid(handle: WorkflowHandle[OrderFulfillment, str]) -> float | None:
+        return (await read_history(handle)).times.get("process_payment")
+
+    payments = [await until(partial(paid, handle), 60, "payment") for handle in handles]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(sorted(payments))]
     assert min(gaps) < LATENCY / 2, "one after the other, there is a whole payment in each gap"
