@@ -77,7 +77,7 @@ async def test_server_that_goes_away_for_a_while(stage_with_own_server: Stage) -
     await stage.start_server()
     starter, workflow_id = await stage.starter()
     await stage.approve(workflow_id)
-    assert await starter.ends() == 0
+    assert await starter.ends(150) == 0
     assert all(READY in line or workflow_id in line for line in worker.output.splitlines())
 
 
