@@ -23,8 +23,7 @@ async def process_payment(order: Order) -> str:
     if (2000 + year, month) < (today.year, today.month):
         message = f"credit card expired, cc_expiry is {order.cc_expiry}"
         raise ApplicationError(message, type="CreditCardExpired", non_retryable=True)
-    # A worker can die after it has charged and before it says so. The next attempt charges again,
-    # with the same key, and that is how the gateway knows to take the money once.
+    # If the worker dies here, the next attempt charges again; by the key the gateway does so once.
     activity.logger.info("charging %s, idempotency key %s", order.total, order.order_id)
     await asyncio.sleep(SIMULATED_LATENCY_SECONDS)
     return f"charged {order.total}"

@@ -49,17 +49,15 @@ class Order:
 
 async def connect() -> Client:
     """Connect as TEMPORAL_* or temporal.toml say. SystemExit: it fails, or no server for 30 s."""
-    # At its default level the core fills the terminal with lines when a server goes away.
-    telemetry = TelemetryConfig(logging=LoggingConfig(filter="ERROR"))
-    runtime, address = Runtime(telemetry=telemetry), "Settings"
+    telemetry = TelemetryConfig(logging=LoggingConfig(filter="ERROR"))  # a lost server floods WARN
+    runtime, limit, address = Runtime(telemetry=telemetry), timedelta(seconds=5), "Settings"
     for attempt in range(60):
         try:
             config = ClientConfig.load_client_connect_config(config_file_strict=True)
             address = config.setdefault("target_host", "localhost:7233")
-            return await Client.connect(**config, runtime=runtime)
+            return await Client.connect(**config, runtime=runtime, connect_timeout=limit)
         except (RuntimeError, ValueError, OSError) as error:
-            # Nothing listens there, or it is still starting: waiting mends nothing else.
-            if not re.search("ConnectionRefused|code: Unavailable", str(error)):
+            if not re.search("ConnectionRefused|code: Unavailable", str(error)):  # else wait
                 raise SystemExit(f"{address}: {error}") from None
         if attempt == 2:
             print(f"Waiting for a Temporal server at {address}", file=sys.stderr)

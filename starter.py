@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from temporalio.common import WorkflowIDReusePolicy
 
-from shared import APPROVAL_TIMEOUT, TASK_QUEUE, Order, connect, run
+from shared import APPROVAL_TIMEOUT, TASK_QUEUE, Order, connect, one_line, run
 from workflow import OrderFulfillment
 
 
@@ -26,7 +26,7 @@ async def main() -> None:
     address, namespace = client.service_client.config.target_host, client.namespace
     print(f"Started workflow {order_id} at {address}, namespace {namespace}")
     host, _, port = address.rpartition(":")
-    if host in ("localhost", "127.0.0.1"):  # where a dev server has its Web UI 1000 ports up
+    if host in ("localhost", "127.0.0.1", "[::1]"):  # a dev server has its Web UI 1000 ports up
         page = f"http://{host}:{int(port) + 1000}/namespaces/{namespace}/workflows/{order_id}"
         print(f"In a dev server's Web UI:\n{page}")
     options = f"--workflow-id {order_id}"
@@ -35,7 +35,7 @@ async def main() -> None:
     print(f"Approve it within {APPROVAL_TIMEOUT} of its payment, in another terminal:")
     print(f"uv run temporal workflow signal {options} --name approve_order")
     print(f"Ask for its result: uv run temporal workflow result {options}")
-    print(await handle.result())
+    print(one_line(await handle.result()))
 
 
 if __name__ == "__main__":
