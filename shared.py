@@ -58,7 +58,7 @@ async def connect() -> Client:
             return await Client.connect(**config, runtime=runtime, connect_timeout=limit)
         except (RuntimeError, ValueError, OSError) as error:
             if not re.search("ConnectionRefused|code: Unavailable", str(error)):  # else wait
-                raise SystemExit(f"{address}: {error}") from None
+                raise SystemExit(f"{address}: {' '.join(str(error).split())}") from None
         if attempt == 2:
             print(f"Waiting for a Temporal server at {address}", file=sys.stderr)
         await asyncio.sleep(0.5)
@@ -67,7 +67,7 @@ async def connect() -> Client:
 
 def one_line(text: str) -> str:
     """Return a text from outside as one line that can do a terminal no harm."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def run(main: Coroutine[None, None, None]) -> None:

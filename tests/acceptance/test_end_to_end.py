@@ -339,13 +339,13 @@ async def test_text_from_outside_does_the_terminal_no_harm(stage: Stage) -> None
     await stage.approve(workflow_id)
     assert await starter.ends() == 0
     assert "\x1b" not in worker.stderr
-    assert r"reserving 2 x red\x1b[31m mug 10:00:00 order-1 fulfilled" in worker.stderr
+    assert r"reserving 2 x red\x1b[31m mug\n10:00:00 order-1 fulfilled" in worker.stderr
     assert "order-1 fulfilled" not in log_of(worker)
     starter, workflow_id = await stage.starter()
     reason = "--reason=\x1b[31mout\nof mugs"
     await stage.temporal("workflow", "terminate", "--workflow-id", workflow_id, reason)
     assert await starter.ends() == 1
-    assert starter.stderr == r"Workflow execution failed: \x1b[31mout of mugs" + "\n"
+    assert starter.stderr == r"Workflow execution failed: \x1b[31mout\nof mugs" + "\n"
 
 
 async def test_what_the_web_ui_shows(stage: Stage) -> None:
