@@ -10,10 +10,14 @@ distinguished_name = name
 [name]
 [authority]
 basicConstraints = critical, CA:true
+keyUsage = critical, keyCertSign
+subjectKeyIdentifier = hash
 [server]
 subjectAltName = DNS:localhost, IP:127.0.0.1
+authorityKeyIdentifier = keyid
 [client]
 extendedKeyUsage = clientAuth
+authorityKeyIdentifier = keyid
 """
 NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
 
