@@ -91,8 +91,3 @@ async def test_file_with_a_mistake(stage_without_server: Stage, text: str) -> No
 async def test_address_that_cannot_be(stage_without_server: Stage, address: str) -> None:
     stage_without_server.environment["TEMPORAL_ADDRESS"] = address
     await both_say(stage_without_server, f"{address}: ")
-
-
-async def test_api_key_without_tls(stage: Stage) -> None:
-    stage.environment["TEMPORAL_API_KEY"] = "a-key"
-    await both_say(stage, f"{stage.address}: ")
