@@ -131,35 +131,29 @@ async def test_approve_or_expire(stage: Stage) -> None:
     assert history.scheduled == {"process_payment": 1}
 
 
-class KilledByHand:
-    """A worker in a shell with job control, as in a terminal, that runs the README's ``kill``."""
+async def worker_as_a_job(stage: Stage) -> Process:
+    """Start a worker as a job of a shell, as in a terminal; return the shell, which can kill it."""
+    # It does so once its input ends, which is at the latest when the test ends.
+    script = f"set -m; {sys.executable} worker.py & read -r; {KILL} wait"
+    shell = await stage.run("bash", "-c", script, stdin=asyncio.subprocess.PIPE)
+    await shell.shows(READY)
+    return shell
 
-    def __init__(self, shell: Process) -> None:
-        """Take the shell."""
-        self.shell = shell
 
-    @classmethod
-    async def start(cls, stage: Stage) -> "KilledByHand":
-        """Start the worker as a job of a shell. It is killed at the latest when the test ends."""
-        script = f"set -m; {sys.executable} worker.py & read -r; {KILL} wait"
-        shell = await stage.run("bash", "-c", script, stdin=asyncio.subprocess.PIPE)
-        await shell.shows(READY)
-        return cls(shell)
-
-    async def kill(self) -> None:
-        """Let the shell run the command."""
-        assert self.shell.process.stdin
-        self.shell.process.stdin.close()
-        await self.shell.ends()
-        assert "fulfilled" not in self.shell.output
+async def kill_the_job(shell: Process) -> None:
+    """Let the shell run the README's command."""
+    assert shell.process.stdin
+    shell.process.stdin.close()
+    await shell.ends()
+    assert "fulfilled" not in shell.output
 
 
 @pytest.mark.slow(15)
 async def test_worker_crash_while_an_order_waits(stage: Stage) -> None:
-    worker = await KilledByHand.start(stage)
+    worker = await worker_as_a_job(stage)
     starter, workflow_id = await stage.starter()
-    await worker.shell.shows(WAITING)
-    await worker.kill()
+    await worker.shows(WAITING)
+    await kill_the_job(worker)
     await stage.approve(workflow_id)
     await stage.worker()
     assert await starter.ends() == 0
@@ -170,11 +164,11 @@ async def test_worker_crash_while_an_order_waits(stage: Stage) -> None:
 @pytest.mark.slow(20)
 async def test_worker_crash_while_a_reservation_fails(stage: Stage) -> None:
     module, before, after = edit(stage, "API downtime")
-    worker = await KilledByHand.start(stage)
+    worker = await worker_as_a_job(stage)
     starter, workflow_id = await stage.starter()
     await stage.approve(workflow_id)
-    await worker.shell.shows("reserve_inventory attempt 2 failed")
-    await worker.kill()
+    await worker.shows("reserve_inventory attempt 2 failed")
+    await kill_the_job(worker)
     second = await stage.worker()
     await second.shows("reserve_inventory attempt (3|4) failed")
     assert "reserve_inventory failed" not in second.output
@@ -188,17 +182,17 @@ async def test_worker_crash_while_a_reservation_fails(stage: Stage) -> None:
 @pytest.mark.slow(20)
 async def test_worker_crash_while_it_charges(stage: Stage) -> None:
     edit(stage, "Worker crash")
-    worker = await KilledByHand.start(stage)
+    worker = await worker_as_a_job(stage)
     starter, workflow_id = await stage.starter()
-    await worker.shell.shows("process_payment charging")
-    await worker.kill()
+    await worker.shows("process_payment charging")
+    await kill_the_job(worker)
     second = await stage.worker()
     await stage.approve(workflow_id)
     assert await starter.ends() == 0
     [charged] = [line for line in second.stderr.splitlines() if "process_payment" in line]
     assert normal(charged) == promised("Worker crash")
     assert charged.endswith(f"idempotency key {workflow_id}")
-    assert worker.shell.output.count(f"idempotency key {workflow_id}") == 1
+    assert worker.output.count(f"idempotency key {workflow_id}") == 1
     assert (await stage.history(workflow_id)).completed == FULFILLED
 
 
