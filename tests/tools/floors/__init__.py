@@ -5,5 +5,7 @@ defaults, no word to anyone. ``like_for_like`` does the job that an order does: 
 summaries, details and log lines, with payloads of the same size. Above the bare floor is the price
 of what a person sees; above the other one, only the price of how the sample is written.
 
-The SDK runs the module of a workflow anew for each order. So each workflow has a module to itself.
+The SDK runs the module of a workflow anew for each order, and the modules that it imports, but for
+those passed through. So each workflow has a module to itself; ``bare`` leaves it at that, and
+``like_for_like`` passes its activities through, as the sample does.
 """

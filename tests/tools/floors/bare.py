@@ -1,10 +1,26 @@
-"""The bare floor's workflow."""
+"""The bare floor: its workflow and activities in one module, all with the SDK's defaults."""
 
 from datetime import timedelta
 
-from temporalio import workflow
+from temporalio import activity, workflow
 
-from tests.tools.floors.steps import first, second, third
+
+@activity.defn
+async def first(text: str) -> str:
+    """Do nothing."""
+    return text
+
+
+@activity.defn
+async def second(text: str) -> str:
+    """Do nothing."""
+    return text
+
+
+@activity.defn
+async def third(text: str) -> str:
+    """Do nothing."""
+    return text
 
 
 @workflow.defn

@@ -5,7 +5,8 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 
-from tests.tools.floors.steps import Parcel, deliver_order, process_payment, reserve_inventory
+with workflow.unsafe.imports_passed_through():
+    from tests.tools.floors.steps import Parcel, deliver_order, process_payment, reserve_inventory
 
 
 @workflow.defn

@@ -1,26 +1,8 @@
-"""The activities of both floors."""
+"""The activities of the floor that is like for like."""
 
 from dataclasses import dataclass
 
 from temporalio import activity
-
-
-@activity.defn
-async def first(text: str) -> str:
-    """Do nothing."""
-    return text
-
-
-@activity.defn
-async def second(text: str) -> str:
-    """Do nothing."""
-    return text
-
-
-@activity.defn
-async def third(text: str) -> str:
-    """Do nothing."""
-    return text
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from tests.tools.floors import steps
-from tests.tools.floors.bare import Bare
+from tests.tools.floors import bare, steps
 from tests.tools.floors.like_for_like import LikeForLike
 
 
@@ -24,10 +23,10 @@ async def main(address: str, task_queue: str, like_for_like: bool) -> None:
     worker = Worker(
         await Client.connect(address),
         task_queue=task_queue,
-        workflows=[LikeForLike if like_for_like else Bare],
+        workflows=[LikeForLike if like_for_like else bare.Bare],
         activities=[steps.process_payment, steps.reserve_inventory, steps.deliver_order]
         if like_for_like
-        else [steps.first, steps.second, steps.third],
+        else [bare.first, bare.second, bare.third],
     )
     async with worker:
         print(f"Ready: {task_queue}", file=sys.stderr, flush=True)
