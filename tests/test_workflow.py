@@ -34,9 +34,10 @@ SENTENCE = (
 class Server:
     """A server of one's own, which can be given an order and workers."""
 
-    def __init__(self, environment: WorkflowEnvironment) -> None:
-        """Take the environment that runs it."""
+    def __init__(self, environment: WorkflowEnvironment, *, single_batch: bool) -> None:
+        """Take the environment that runs it, and whether workers have the SDK's next default."""
         self.environment, self.client = environment, environment.client
+        self.single_batch = single_batch
 
     def worker(self, **options: Any) -> Worker:
         """Return a worker that keeps no workflow in its cache: each task replays it from the top.
@@ -49,7 +50,8 @@ class Server:
             "max_cached_workflows": 0,
             "workflow_failure_exception_types": [workflow.NondeterminismError],
         }
-        return Worker(self.client, task_queue=TASK_QUEUE, **{**settings, **options})
+        worker = Worker(self.client, task_queue=TASK_QUEUE, **{**settings, **options})
+        return with_single_batch(worker) if self.single_batch else worker
 
     async def start(
         self, *, approved: bool = False, task_timeout: timedelta | None = None, **changes: Any
@@ -68,10 +70,15 @@ class Server:
         return handle
 
 
-@pytest.fixture
-def server(time_skipping: WorkflowEnvironment) -> Server:
-    """Provide the time-skipping server."""
-    return Server(time_skipping)
+@pytest.fixture(
+    params=[
+        pytest.param(False, id="default"),
+        pytest.param(True, id="single batch", marks=pytest.mark.slow),
+    ]
+)
+def server(time_skipping: WorkflowEnvironment, request: pytest.FixtureRequest) -> Server:
+    """Provide the time-skipping server, for workers of today and of the SDK's next default."""
+    return Server(time_skipping, single_batch=request.param)
 
 
 @pytest.fixture
@@ -141,10 +148,8 @@ async def test_approval_during_the_payment_counts(server: Server) -> None:
         assert await handle.result() == SENTENCE
 
 
-@pytest.mark.parametrize("single_batch", [False, True])
-async def test_approval_that_comes_with_the_timeout_counts(
-    server: Server, single_batch: bool
-) -> None:
+@pytest.mark.parametrize("server", [False, True], ids=["default", "single batch"], indirect=True)
+async def test_approval_that_comes_with_the_timeout_counts(server: Server) -> None:
     async with server.worker():
         handle = await server.start()
         await reaches(handle, "TIMER_STARTED")
@@ -152,8 +157,7 @@ async def test_approval_that_comes_with_the_timeout_counts(
     await server.environment.sleep(APPROVAL_TIMEOUT)
     await reaches(handle, "TIMER_FIRED")
     await handle.signal(OrderFulfillment.approve_order)
-    worker = server.worker()
-    async with with_single_batch(worker) if single_batch else worker:
+    async with server.worker():
         assert await handle.result() == SENTENCE
 
 
