@@ -26,7 +26,7 @@ async def main() -> None:
     address, namespace = client.service_client.config.target_host, client.namespace
     print(f"Started workflow {order_id} at {address}, namespace {namespace}")
     host, _, port = address.rpartition(":")
-    if host in ("localhost", "127.0.0.1", "[::1]"):  # a dev server has its Web UI 1000 ports up
+    if host in ("localhost", "127.0.0.1"):  # a dev server has its Web UI 1000 ports up
         page = f"http://{host}:{int(port) + 1000}/namespaces/{namespace}/workflows/{order_id}"
         print(f"In a dev server's Web UI:\n{page}")
     options = f"--workflow-id {order_id}"

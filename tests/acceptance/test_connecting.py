@@ -1,7 +1,9 @@
 """The way to the server and back out: what a script waits for, what it says, how it ends."""
 
 import asyncio
+import contextlib
 import os
+import re
 import resource
 import socket
 import sys
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.proxies import proxy_to
-from tests.acceptance.support import READY, Stage, bare
+from tests.acceptance.readme import SHOWN, section
+from tests.acceptance.support import ORDER_ID, READY, Stage, bare
 from tests.orders import FULFILLED
 
 pytestmark = pytest.mark.slow
@@ -37,6 +40,8 @@ async def test_nothing_is_configured(tmp_path: Path) -> None:
         workflow_id = (await starter.shows(r"Started workflow (\S+) at localhost:7233"))[1]
         await stage.approve(workflow_id)
         assert await starter.ends() == 0
+        shown = SHOWN.findall(section("Happy path"))[0]
+        assert starter.stdout == re.sub(ORDER_ID, workflow_id, shown), "to the letter"
         assert (await stage.history(workflow_id)).completed == FULFILLED
 
 
@@ -79,6 +84,22 @@ async def test_server_that_goes_away_for_a_while(stage_with_own_server: Stage) -
     await stage.approve(workflow_id)
     assert await starter.ends(150) == 0
     assert all(READY in line or workflow_id in line for line in worker.output.splitlines())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how a full queue behaves is the system's")
+async def test_server_that_does_not_answer(stage_without_server: Stage) -> None:
+    """As behind a firewall that drops packets: here the queue of those who connect is full."""
+    stage = stage_without_server
+    assert stage.reservation
+    stage.reservation.listen(0)
+    with contextlib.ExitStack() as queue:
+        for _ in range(3):
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", stage.port))
+        starter = await stage.script("starter.py")
+        assert await starter.ends(30) == 1
+    assert re.fullmatch(f"{stage.address}: .*\n", starter.output)
 
 
 @pytest.mark.parametrize("name", ["worker.py", "starter.py"])
