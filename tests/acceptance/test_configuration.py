@@ -58,6 +58,16 @@ async def test_profile_in_the_folder_of_the_user_configuration(stage: Stage) -> 
     await order_is_fulfilled_there(stage)
 
 
+async def test_server_elsewhere(stage: Stage) -> None:
+    """Its Web UI may be anywhere, so there is no link that may be wrong."""
+    address = f"127.1:{stage.port}"  # another name of this machine, as good as that of another one
+    stage.environment["TEMPORAL_ADDRESS"] = address
+    starter, workflow_id = await stage.starter()
+    await starter.shows(f"Ask for its result: .* --address {address} --namespace {stage.namespace}")
+    assert starter.stdout.startswith(f"Started workflow {workflow_id} at {address}, ")
+    assert "http" not in starter.stdout
+
+
 async def both_say(stage: Stage, *words: str) -> None:
     """Check that worker and starter end at once, with one line that has some words."""
     for script in [await stage.script("worker.py"), await stage.script("starter.py")]:

@@ -112,6 +112,21 @@ async def test_bug_in_a_script_keeps_its_traceback(stage: Stage, name: str) -> N
     assert script.stderr.endswith("RuntimeError: a bug\n")
 
 
+async def test_exception_that_an_activity_logs_keeps_its_traceback(stage: Stage) -> None:
+    log = """try:
+        1 / 0
+    except ZeroDivisionError:
+        activity.logger.exception("a line of one's own")
+    """
+    stage.edit("activities.py", 'return "delivered"', f'{log}return "delivered"')
+    stage.shorten(latency=0.2)
+    worker = await stage.worker()
+    _, workflow_id = await stage.starter()
+    await stage.approve(workflow_id)
+    own = f"{workflow_id} deliver_order a line of one's own"
+    await worker.shows(f"{own}\nTraceback (?s:.*)\nZeroDivisionError: division by zero\n")
+
+
 async def test_reader_of_the_starter_goes_away(stage: Stage) -> None:
     stage.shorten(latency=0.2)
     await stage.worker()
@@ -128,11 +143,12 @@ async def test_reader_of_the_starter_goes_away(stage: Stage) -> None:
 async def test_terminal_that_lacks_the_letters(stage: Stage) -> None:
     stage.shorten(latency=0.2)
     stage.edit("starter.py", "Temporal mug", "ü☕")
-    stage.environment["PYTHONIOENCODING"] = "ascii"
+    stage.environment["PYTHONIOENCODING"] = "utf-8"
     worker = await stage.worker()
+    stage.environment["PYTHONIOENCODING"] = "ascii"
     starter, workflow_id = await stage.starter()
     await stage.approve(workflow_id)
     assert await starter.ends() == 0
     assert r"reserved 2 x \xfc\u2615, delivered" in starter.stdout
     assert starter.stderr == ""
-    await worker.shows(r"reserving 2 x \\xfc\\u2615\n")
+    await worker.shows("reserving 2 x ü☕\n")
