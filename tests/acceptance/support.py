@@ -19,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, RegisterNamespaceRequest
 from temporalio.client import Client, WorkflowHandle
@@ -258,12 +259,13 @@ class Stage:
         return await read_history(self.client.get_workflow_handle(workflow_id))
 
     async def reaches(self, workflow_id: str, event: str, within: float = 30) -> None:
-        """Wait until the history of an order has an event of a kind."""
-
-        async def has_event() -> bool:
-            return (await self.history(workflow_id)).events[event] > 0
-
-        await until(has_event, within, f"{event} of {workflow_id}")
+        """Wait until the history of an order has an event of a kind; the server tells."""
+        kind, handle = f"EVENT_TYPE_{event}", self.client.get_workflow_handle(workflow_id)
+        async with asyncio.timeout(within):
+            async for each in handle.fetch_history_events(wait_new_event=True):
+                if EventType.Name(each.event_type) == kind:
+                    return
+        raise AssertionError(f"{workflow_id} ended without {event}")
 
     def shorten(self, *, latency: float = 1, approval: float = 30) -> None:
         """Let an activity, and the wait for approval, take less time, where that is not the point.
