@@ -23,6 +23,7 @@ from temporalio.worker import (
     CustomSlotSupplier,
     FixedSizeSlotSupplier,
     SlotPermit,
+    UnsandboxedWorkflowRunner,
     Worker,
     WorkerTuner,
 )
@@ -164,6 +165,8 @@ class Play:
             self.client,
             task_queue=TASK_QUEUE,
             workflows=[OrderFulfillment],
+            # A sandbox for each replay would take a third of the time of all orders.
+            workflow_runner=UnsandboxedWorkflowRunner(),
             identity=str(uuid4()),
             max_cached_workflows=0,
             workflow_failure_exception_types=[workflow.NondeterminismError],
