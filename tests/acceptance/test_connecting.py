@@ -127,6 +127,21 @@ async def test_exception_that_an_activity_logs_keeps_its_traceback(stage: Stage)
     await worker.shows(f"{own}\nTraceback (?s:.*)\nZeroDivisionError: division by zero\n")
 
 
+async def test_error_that_is_its_own_cause(stage: Stage) -> None:
+    bug = """if activity.info().attempt == 1:
+        error = ConnectionError("API is down")
+        raise error from error
+    """
+    stage.edit("activities.py", 'return "delivered"', f'{bug}return "delivered"')
+    stage.shorten(latency=0.2)
+    worker = await stage.worker()
+    starter, workflow_id = await stage.starter()
+    await stage.approve(workflow_id)
+    await worker.shows(f"{workflow_id} deliver_order failed: ConnectionError: API is down: ")
+    await worker.shows(f"{workflow_id} deliver_order attempt 2 delivering")
+    assert await starter.ends() == 0
+
+
 async def test_reader_of_the_starter_goes_away(stage: Stage) -> None:
     stage.shorten(latency=0.2)
     await stage.worker()
