@@ -284,6 +284,8 @@ async def test_deadline_that_is_shown_counts_from_the_payment(server: Server) ->
             raise ConnectionError("API is down")
         return await activities.process_payment(order)
 
+    now = await server.environment.get_current_time()
+    await server.environment.sleep(timedelta(hours=(14 - now.hour) % 24))  # 14 h, not 2 h
     async with server.worker(activities=[payment_after_7_seconds, *ACTIVITIES[1:]]):
         handle = await server.start()
         await server.environment.sleep(10)
