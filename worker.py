@@ -56,7 +56,9 @@ async def main() -> None:
         workflows=[OrderFulfillment],
         activities=[process_payment, reserve_inventory, deliver_order],
         graceful_shutdown_timeout=timedelta(seconds=10),
-    ):
+    ) as worker:
+        while not worker.is_running:  # noqa: ASYNC110  the SDK has no event for its start
+            await asyncio.sleep(0.01)
         where = f"{client.service_client.config.target_host}, namespace {client.namespace}"
         logging.info("Ready: %s, task queue %s", where, TASK_QUEUE)
         await stop.wait()

@@ -84,6 +84,16 @@ async def test_wrong_namespace(stage: Stage) -> None:
     await both_say(stage, "NOT_FOUND: ", "nowhere")
 
 
+async def test_ready_is_what_the_server_has_agreed_to(stage: Stage) -> None:
+    """Here it does not; without the edit the worker would know that before it starts."""
+    stage.edit("worker.py", "    await client.count_workflows()", "    ")
+    stage.environment["TEMPORAL_NAMESPACE"] = "nowhere"
+    worker = await stage.script("worker.py")
+    assert await worker.ends() == 1
+    assert "nowhere" in worker.stderr
+    assert READY not in worker.output
+
+
 async def test_unknown_profile(stage_without_server: Stage) -> None:
     stage_without_server.environment["TEMPORAL_PROFILE"] = "nobodys"
     await both_say(stage_without_server, "Settings: ", "nobodys")
