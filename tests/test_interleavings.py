@@ -213,7 +213,7 @@ class Play:
             in_order = (await read_history(self.handle)).in_order
             return [event for event in events if event in in_order]
 
-        first: list[str] = await until(found, 20, " or ".join(events), every=0.01)
+        first: list[str] = await until(found, 60, " or ".join(events), every=0.01)
         return first[0]
 
     async def ending(self) -> str:
@@ -279,7 +279,7 @@ SAMPLE = ALL[::31]  # every value of every choice is in it
 )
 async def test_order(time_skipping: WorkflowEnvironment, choices: Choices) -> None:
     play = Play(time_skipping, choices)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         ending = await play.to_its_end()
     history = await read_history(play.handle)
     events = [event.removeprefix("ACTIVITY_TASK_") for event in history.in_order]

@@ -101,7 +101,7 @@ async def reaches(handle: Handle, event: str) -> None:
     async def reached() -> bool:
         return (await read_history(handle)).events[event] > 0
 
-    await until(reached, 20, event)
+    await until(reached, 60, event)
 
 
 async def shown_details(handle: Handle) -> str:

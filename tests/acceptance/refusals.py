@@ -32,7 +32,7 @@ async def end_at_once(stage: Stage, *scripts: str) -> str:
     words = await own_words(stage)
     line = ""
     for script in [await stage.script(name) for name in scripts]:
-        assert await script.ends(20) == 1
+        assert await script.ends() == 1
         assert script.stdout == ""
         line = script.stderr
         assert line.count("\n") == 1

@@ -246,7 +246,7 @@ class Stage:
             assert process.process.returncode == 0 or "is busy" in process.stderr, process.output
             return process.process.returncode == 0
 
-        await until(approved, 30, f"approval of {workflow_id}")
+        await until(approved, 60, f"approval of {workflow_id}")
 
     async def start_order(self, order: Order) -> WorkflowHandle[OrderFulfillment, str]:
         """Start an order without a starter."""
@@ -258,7 +258,7 @@ class Stage:
         """Read the event history of an order."""
         return await read_history(self.client.get_workflow_handle(workflow_id))
 
-    async def reaches(self, workflow_id: str, event: str, within: float = 30) -> None:
+    async def reaches(self, workflow_id: str, event: str, within: float = 60) -> None:
         """Wait until the history of an order has an event of a kind; the server tells."""
         kind, handle = f"EVENT_TYPE_{event}", self.client.get_workflow_handle(workflow_id)
         async with asyncio.timeout(within):

@@ -226,5 +226,5 @@ async def test_order_id_that_the_cli_starts_twice(stage: Stage) -> None:
     async def fulfilled() -> bool:
         return (await stage.history("order-1")).completed == FULFILLED
 
-    await until(fulfilled, 20, "the only run")
+    await until(fulfilled, 60, "the only run")
     assert len([run async for run in stage.client.list_workflows()]) == 1

@@ -71,7 +71,7 @@ async def test_server_elsewhere(stage: Stage) -> None:
 async def both_say(stage: Stage, beginning: str, word: str = "") -> None:
     """Check that worker and starter end at once, with one line that begins so and has a word."""
     for script in [await stage.script("worker.py"), await stage.script("starter.py")]:
-        assert await script.ends(10) == 1
+        assert await script.ends() == 1
         assert script.stdout == ""
         assert script.stderr.count("\n") == 1
         assert "Waiting" not in script.stderr

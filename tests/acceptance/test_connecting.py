@@ -48,7 +48,8 @@ async def test_nothing_is_configured(tmp_path: Path) -> None:
 async def test_waiting_for_a_server_costs_little(stage_without_server: Stage) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     starter = await stage_without_server.script("starter.py")
-    await asyncio.sleep(8)
+    await starter.shows("Waiting")
+    await asyncio.sleep(7)
     assert starter.process.returncode is None, starter.output
     await starter.kill()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -64,7 +65,7 @@ async def test_server_that_is_still_starting(stage: Stage, name: str) -> None:
         script = await stage.script(name)
         await script.shows("Waiting for a Temporal server")
         waited = time.monotonic() - proxy.connections[0].since
-        assert 0.5 < waited < 5, "long enough for one that is quick, and no mystery for a person"
+        assert 0.5 < waited < 8, "long enough for one that is quick, and no mystery for a person"
         tried = len(proxy.connections)
         assert 2 <= tried <= 4, "with a pause between two of them"
         proxy.status = None
@@ -98,7 +99,7 @@ async def test_server_that_does_not_answer(stage_without_server: Stage) -> None:
             waiting.setblocking(False)
             waiting.connect_ex(("127.0.0.1", stage.port))
         starter = await stage.script("starter.py")
-        assert await starter.ends(30) == 1
+        assert await starter.ends(50) == 1
     assert re.fullmatch(f"{stage.address}: .*\n", starter.output)
 
 

@@ -122,10 +122,10 @@ async def test_nothing_is_left(
         return False
 
     lanes = await run_pytest(PASS + HANG, *LANES, "-x" if end == "-x" else "-v")
-    await until((folder / "up").exists, 30, "the test that hangs")
+    await until((folder / "up").exists, 60, "the test that hangs")
     if end != "-x":
         await lanes.shows("test_fails_then FAILED")
         lanes.process.send_signal(signal.Signals[end])
     assert await lanes.ends() == status
-    await until(nobody_has_it_open, 10, "the end of all")
+    await until(nobody_has_it_open, 60, "the end of all")
     os.close(alive)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 async def is_fulfilled(stage: Stage, workflow_id: str) -> None:
     """Check that an order ends well: each activity once, and reserved only after an approval."""
-    await stage.reaches(workflow_id, "WORKFLOW_EXECUTION_COMPLETED", within=90)
+    await stage.reaches(workflow_id, "WORKFLOW_EXECUTION_COMPLETED", within=180)
     history = await stage.history(workflow_id)
     assert history.completed == FULFILLED
     assert history.scheduled == FULFILLED
@@ -27,7 +27,7 @@ async def is_fulfilled(stage: Stage, workflow_id: str) -> None:
 async def reset(proxy: Proxy, times: int = 1) -> None:
     """Reset all connections, each time as soon as there is one that works again."""
     for _ in range(times):
-        await until(lambda: proxy.open, 30, "a connection to reset")
+        await until(lambda: proxy.open, 60, "a connection to reset")
         proxy.reset()
 
 

@@ -114,7 +114,7 @@ async def test_human_in_the_loop(stage: Stage) -> None:
     async def reserved() -> bool:
         return (await stage.history(workflow_id)).completed["reserve_inventory"] == 1
 
-    await until(reserved, 10, "reservation after the approval")
+    await until(reserved, 60, "reservation after the approval")
     assert await starter.ends() == 0
 
 
