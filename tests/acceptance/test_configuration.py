@@ -112,3 +112,8 @@ async def test_file_with_a_mistake(stage_without_server: Stage, text: str) -> No
 async def test_address_that_cannot_be(stage_without_server: Stage, address: str) -> None:
     stage_without_server.environment["TEMPORAL_ADDRESS"] = address
     await both_say(stage_without_server, f"{address}: ")
+
+
+async def test_address_that_would_colour_the_terminal(stage_without_server: Stage) -> None:
+    stage_without_server.environment["TEMPORAL_ADDRESS"] = "\x1b[31mlocalhost:7233"
+    await both_say(stage_without_server, r"\x1b[31mlocalhost:7233: ")
