@@ -165,7 +165,7 @@ class Play:
             self.client,
             task_queue=TASK_QUEUE,
             workflows=[OrderFulfillment],
-            # A sandbox for each replay would take a third of the time of all orders.
+            # The sandbox is not the point, and one for each replay takes a tenth of the time.
             workflow_runner=UnsandboxedWorkflowRunner(),
             identity=str(uuid4()),
             max_cached_workflows=0,

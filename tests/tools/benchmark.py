@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import GrpcCompression
 
@@ -134,17 +133,10 @@ class WorkerProcess:
         """Take an order to its end, approved with the start or while it waits for it."""
         handle = await self.start(approved=approved)
         if not approved:
-            await waits(handle)
+            await self.stage.reaches(handle.id, "TIMER_STARTED")
             await handle.signal("approve_order")
         await handle.result()
         return handle
-
-
-async def waits(handle: WorkflowHandle[Any, Any]) -> None:
-    """Return once an order waits for its approval; the server says so, there is no asking again."""
-    async for event in handle.fetch_history_events(wait_new_event=True):
-        if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
-            return
 
 
 @asynccontextmanager
@@ -358,7 +350,7 @@ async def waiting_orders(worker: WorkerProcess, number: int) -> tuple[str, str]:
     async def start() -> WorkflowHandle[Any, Any]:
         async with few_at_once:
             handle = await worker.start(approved=False)
-            await waits(handle)
+            await worker.stage.reaches(handle.id, "TIMER_STARTED")
             return handle
 
     async def approve(handle: WorkflowHandle[Any, Any]) -> None:
