@@ -62,6 +62,13 @@ async def time_skipping(spare_servers: Servers) -> AsyncIterator[WorkflowEnviron
 
 
 @pytest.fixture(scope="session")
+async def shared_time_skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """Provide an SDK test server for many orders, for tests that know its one clock."""
+    async with await start_time_skipping() as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
 async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
     """Provide a dev server for tests whose workers run in this process."""
     async with await WorkflowEnvironment.start_local(

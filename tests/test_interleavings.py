@@ -1,4 +1,4 @@
-"""All that can happen to an order, in every combination, each on a server of its own.
+"""All that can happen to an order, in every combination.
 
 Whatever comes, and whenever: the order ends as a model of a few lines says, and its event history
 shows each step at most once, in turn, and none that was not approved. The fast tests take a sample;
@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 from temporalio import activity, workflow
+from temporalio.api.testservice.v1 import UnlockTimeSkippingRequest
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 from temporalio.service import RPCError
@@ -29,7 +30,7 @@ from temporalio.worker import (
 )
 
 import activities
-from shared import APPROVAL_TIMEOUT, TASK_QUEUE, Order
+from shared import APPROVAL_TIMEOUT, Order
 from tests.orders import an_order, read_history, until, with_single_batch
 from workflow import OrderFulfillment
 
@@ -121,7 +122,9 @@ class Play:
     def __init__(self, environment: WorkflowEnvironment, choices: Choices) -> None:
         """Take the server and the choices."""
         self.environment, self.client, self.choices = environment, environment.client, choices
-        self.order = an_order(cc_expiry="12/99" if choices.card == "good" else "12/23")
+        self.task_queue = f"orders-{uuid4()}"
+        cc_expiry = "12/99" if choices.card == "good" else "12/23"
+        self.order = an_order(f"order-{uuid4()}", cc_expiry=cc_expiry)
         self.handle = self.client.get_workflow_handle(self.order.order_id)
         self.closed = asyncio.Event()
 
@@ -138,6 +141,8 @@ class Play:
         await self.happens(moment)
         if self.choices.cancelled == moment:
             await self.closed.wait()
+            # The server stops its clock for a step; for good, if the step outlives its order.
+            await self.client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
 
     @activity.defn
     async def process_payment(self, order: Order) -> str:
@@ -163,7 +168,7 @@ class Play:
         """Return a worker for the workflow alone, which replays it at each workflow task."""
         worker = Worker(
             self.client,
-            task_queue=TASK_QUEUE,
+            task_queue=self.task_queue,
             workflows=[OrderFulfillment],
             # The sandbox is not the point, and one for each replay takes a tenth of the time.
             workflow_runner=UnsandboxedWorkflowRunner(),
@@ -193,7 +198,10 @@ class Play:
         steps = [self.process_payment, self.reserve_inventory, self.deliver_order]
         grace = timedelta(seconds=10)  # for a step that ends after its order
         async with Worker(
-            self.client, task_queue=TASK_QUEUE, activities=steps, graceful_shutdown_timeout=grace
+            self.client,
+            task_queue=self.task_queue,
+            activities=steps,
+            graceful_shutdown_timeout=grace,
         ):
             if not self.choices.restarts:
                 async with self.workflow_worker():
@@ -234,7 +242,12 @@ class Play:
     async def to_its_end(self) -> str:
         """Start the order, let happen what was chosen, and return how the order ended."""
         self.handle = await self.client.start_workflow(
-            OrderFulfillment.run, self.order, id=self.order.order_id, task_queue=TASK_QUEUE
+            OrderFulfillment.run,
+            self.order,
+            id=self.order.order_id,
+            task_queue=self.task_queue,
+            # To its end the clock skips when all is done; by default that takes ten years.
+            execution_timeout=timedelta(days=1),
         )
         await self.happens("at start")
         approved, cancelled, waits = self.choices.approved, self.choices.cancelled, False
@@ -277,8 +290,8 @@ SAMPLE = ALL[::31]  # every value of every choice is in it
         for choices in ALL
     ],
 )
-async def test_order(time_skipping: WorkflowEnvironment, choices: Choices) -> None:
-    play = Play(time_skipping, choices)
+async def test_order(shared_time_skipping: WorkflowEnvironment, choices: Choices) -> None:
+    play = Play(shared_time_skipping, choices)
     async with asyncio.timeout(120):
         ending = await play.to_its_end()
     history = await read_history(play.handle)
