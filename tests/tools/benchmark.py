@@ -60,16 +60,23 @@ GOALS = (
 RESULTS_BEGIN = "<!-- The benchmark writes what follows. -->\n"
 
 
+def memory() -> tuple[float, float]:
+    """Return the peak and the current memory of this process, in MiB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # on Linux `ru_maxrss` begins with the peak of the process's parent
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) / 1024, int(lines["VmRSS"].split()[0]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak //= 1024**2 if sys.platform == "darwin" else 1024  # there it counts bytes
+    return peak, peak
+
+
 def serve(kind: str) -> None:
     """Be a worker, and answer each line on the standard input with what it has cost so far."""
 
     def answer() -> None:
         for _ in sys.stdin:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            peak //= 1024 if sys.platform == "darwin" else 1  # there it counts bytes
-            pages = Path("/proc/self/statm")
-            now = int(pages.read_text().split()[1]) * 4 if pages.exists() else peak
-            print(json.dumps([time.process_time(), peak / 1024, now / 1024]), flush=True)
+            print(json.dumps([time.process_time(), *memory()]), flush=True)
         os._exit(0)  # the benchmark is gone
 
     threading.Thread(target=answer, daemon=True).start()
