@@ -1,4 +1,4 @@
-"""The environments that the tests share, one of each a session."""
+"""The servers of the tests: ``time_skipping`` is new for each test, the others are shared."""
 
 import asyncio
 import os
@@ -63,7 +63,7 @@ async def time_skipping(spare_servers: Servers) -> AsyncIterator[WorkflowEnviron
 
 @pytest.fixture(scope="session")
 async def shared_time_skipping() -> AsyncIterator[WorkflowEnvironment]:
-    """Provide an SDK test server for many orders, for tests that know its one clock."""
+    """Provide an SDK test server for many orders: when its clock skips, it does so for all."""
     async with await start_time_skipping() as environment:
         yield environment
 
@@ -83,7 +83,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     number = sum(report.nodeid.startswith("tests/test_interleavings.py") for report in passed)
     if number:
         terminalreporter.write_line(
-            f"{number} orders ended as the model says, each a different way"
+            f"{number} orders ended as the model says, each with other choices"
         )
 
 

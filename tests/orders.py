@@ -9,8 +9,6 @@ from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
-from temporalio.worker import Worker
-from temporalio.worker._workflow_instance import _WorkflowLogicFlag
 
 from activities import deliver_order, process_payment, reserve_inventory
 from shared import Order
@@ -44,22 +42,14 @@ async def until(
         await asyncio.sleep(every)
 
 
-def with_single_batch(worker: Worker) -> Worker:
-    """Let a worker apply all events of a workflow task before the workflow's code goes on.
-
-    The SDK says that this will be its default, and has no public way yet to try it.
-    """
-    flag = _WorkflowLogicFlag.PROCESS_WORKFLOW_ACTIVATION_JOBS_AS_SINGLE_BATCH
-    worker._set_default_workflow_logic_flag(flag, enabled=True)
-    return worker
-
-
 @dataclass
 class History:
     """What the event history of one order says.
 
-    ``in_order`` names its events, those of an activity with the activity's name; ``workers`` are
-    the identities of the workers that took its workflow tasks.
+    ``scheduled`` and ``completed`` count activities by name. ``times`` has the first event of each
+    kind and the completion of each activity, in seconds since 1970. ``retries`` counts the attempts
+    after the first. ``in_order`` names all events, those of an activity with the activity's name;
+    ``workers`` are the identities of the workers that took its workflow tasks.
     """
 
     events: Counter[str]
@@ -67,7 +57,7 @@ class History:
     completed: Counter[str]
     times: dict[str, float]
     failed_task_messages: list[str]
-    lost_attempts: int = 0
+    retries: int = 0
     in_order: list[str] = field(default_factory=list)
     workers: list[str] = field(default_factory=list)
 
@@ -98,7 +88,7 @@ async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
             history.scheduled[attributes.activity_type.name] += 1
             history.in_order[-1] += f" {attributes.activity_type.name}"
         elif kind == "ACTIVITY_TASK_STARTED":
-            history.lost_attempts += event.activity_task_started_event_attributes.attempt - 1
+            history.retries += event.activity_task_started_event_attributes.attempt - 1
         elif kind == "ACTIVITY_TASK_COMPLETED":
             completed = event.activity_task_completed_event_attributes
             name = names[completed.scheduled_event_id]
@@ -113,3 +103,12 @@ async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
                 failure = failure.cause
             history.failed_task_messages.append(failure.message)
     return history
+
+
+async def reaches(handle: WorkflowHandle[Any, Any], event: str) -> None:
+    """Wait until the event history of an order has an event of a kind."""
+
+    async def reached() -> bool:
+        return (await read_history(handle)).events[event] > 0
+
+    await until(reached, 60, f"{event} of {handle.id}")

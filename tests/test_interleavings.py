@@ -31,7 +31,8 @@ from temporalio.worker import (
 
 import activities
 from shared import APPROVAL_TIMEOUT, Order
-from tests.orders import an_order, read_history, until, with_single_batch
+from tests.orders import an_order, read_history, until
+from tests.single_batch import with_single_batch
 from workflow import OrderFulfillment
 
 pytestmark = pytest.mark.usefixtures("_no_latency")
@@ -304,7 +305,7 @@ async def test_order(shared_time_skipping: WorkflowEnvironment, choices: Choices
     assert steps == IN_TURN[: len(steps)], "no step twice, before its time or left out"
     assert history.approved_before_reservation
     if "reserve_inventory" in expected_steps:
-        assert history.lost_attempts == choices.failures
+        assert history.retries == choices.failures
     assert events[-1] in CLOSED, "nothing after the end"
     if choices.restarts:
         assert len(history.workers) == len(set(history.workers)), "a new worker for each task"

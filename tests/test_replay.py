@@ -1,8 +1,8 @@
 """The workflow's code fits the event histories that orders have: running orders survive a change.
 
 When this fails, the change would strand orders that are under way: each of their workflow tasks
-would fail. Make it compatible (``workflow.patched``), or, if no such order runs anywhere, record
-the histories anew: ``uv run python -m tests.tools.record_histories``.
+would fail. Make it compatible (``workflow.patched``). Only if it may strand them, as when none runs
+any more, record the histories anew: ``uv run python -m tests.tools.record_histories``.
 """
 
 import asyncio

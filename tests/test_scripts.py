@@ -18,6 +18,8 @@ from shared import TASK_QUEUE
 from tests.orders import an_order, read_history, until
 from workflow import OrderFulfillment
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM stops the worker")
+
 ROOT = Path(__file__).parent.parent
 LATENCY = 0.4
 

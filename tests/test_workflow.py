@@ -19,7 +19,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 import activities
 from activities import process_payment
 from shared import APPROVAL_TIMEOUT, TASK_QUEUE, Order
-from tests.orders import ACTIVITIES, FULFILLED, an_order, read_history, until, with_single_batch
+from tests.orders import ACTIVITIES, FULFILLED, an_order, reaches, read_history
+from tests.single_batch import with_single_batch
 from workflow import OrderFulfillment
 
 pytestmark = pytest.mark.usefixtures("_no_latency")
@@ -95,15 +96,6 @@ async def failure_of(handle: Handle) -> BaseException:
     return failed.value.cause
 
 
-async def reaches(handle: Handle, event: str) -> None:
-    """Wait until the event history of an order has an event of a kind."""
-
-    async def reached() -> bool:
-        return (await read_history(handle)).events[event] > 0
-
-    await until(reached, 60, event)
-
-
 async def shown_details(handle: Handle) -> str:
     """Return what the Web UI shows as the current details of an order."""
     query = "__temporal_workflow_metadata"
@@ -148,6 +140,7 @@ async def test_approval_during_the_payment_counts(server: Server) -> None:
         assert await handle.result() == SENTENCE
 
 
+# With the next default this goes another way; so here it is no slow test.
 @pytest.mark.parametrize("server", [False, True], ids=["default", "single batch"], indirect=True)
 async def test_approval_that_comes_with_the_timeout_counts(server: Server) -> None:
     async with server.worker():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+# The lanes are for the slow tests of all folders, whenever this one is among those that run.
 from tests.acceptance.lanes import pytest_runtestloop as pytest_runtestloop
 from tests.acceptance.support import Stage, bare, hosted, staged
 

@@ -132,7 +132,7 @@ async def test_payloads(stage: Stage) -> None:
                 await handle.result()
             cause = failed.value.cause.__cause__
             assert getattr(cause, "message", "").startswith(REFUSED[payload]), payload
-            assert (await stage.history(workflow_id)).lost_attempts == 0
+            assert (await stage.history(workflow_id)).retries == 0
         else:
             await stage.approve(workflow_id)
             assert "fulfilled" in await handle.result()

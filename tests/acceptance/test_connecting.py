@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import re
-import resource
 import socket
 import sys
 import time
@@ -46,6 +45,8 @@ async def test_nothing_is_configured(tmp_path: Path) -> None:
 
 
 async def test_waiting_for_a_server_costs_little(stage_without_server: Stage) -> None:
+    import resource  # Windows, which collects this file too, has none
+
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     starter = await stage_without_server.script("starter.py")
     await starter.shows("Waiting")

@@ -171,7 +171,7 @@ async def test_order_id_that_failed_may_be_started_again(stage: Stage) -> None:
     with_one_order_id(stage)
     stage.edit("starter.py", '"12/99"', '"12/23"')
     await stage.worker()
-    first, workflow_id = await stage.starter()
+    first, _ = await stage.starter()
     assert await first.ends() == 1
     stage.edit("starter.py", '"12/23"', '"12/99"')
     second, workflow_id = await stage.starter()
@@ -283,8 +283,8 @@ async def test_cli_start(stage: Stage) -> None:
     order = (
         '{"order_id": "o-1", "item": "mug", "quantity": 1, "price_cents": 5, "cc_expiry": "12/99"}'
     )
-    options = ("--type", "OrderFulfillment", "--task-queue", "order-fulfillment")
-    start = ("workflow", "start", *options, "--workflow-id", "o-1", "--input", order)
+    what = ("--type", "OrderFulfillment", "--task-queue", "order-fulfillment")
+    start = ("workflow", "start", *what, "--workflow-id", "o-1", "--input", order)
     assert await (await stage.temporal(*start)).ends() == 0
     await stage.approve("o-1")
 

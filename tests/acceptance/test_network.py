@@ -19,9 +19,7 @@ async def is_fulfilled(stage: Stage, workflow_id: str) -> None:
     history = await stage.history(workflow_id)
     assert history.completed == FULFILLED
     assert history.scheduled == FULFILLED
-    events = history.in_order
-    approved = events.index("WORKFLOW_EXECUTION_SIGNALED")
-    assert approved < events.index("ACTIVITY_TASK_SCHEDULED reserve_inventory")
+    assert history.approved_before_reservation
 
 
 async def reset(proxy: Proxy, times: int = 1) -> None:

@@ -134,7 +134,7 @@ async def test_storm(stage_with_own_server: Stage) -> None:
         recorded = history.events["WORKFLOW_EXECUTION_SIGNALED"]
         assert recorded >= storm.acknowledged[workflow_id], "an approval was lost"
         table[what] += 1
-        table["attempts lost with a worker"] += history.lost_attempts
+        table["attempts lost with a worker"] += history.retries
     amounts = defaultdict(set)
     for process in stage.processes:
         for amount, key in re.findall(r"charging (\S+), idempotency key (\S+)", process.stderr):

@@ -1,7 +1,7 @@
 """Records the event histories that ``test_replay.py`` replays, from a dev server.
 
-Run ``uv run python -m tests.tools.record_histories`` after a change to the workflow that is meant
-to be incompatible with running orders, and only then. With names, it records only those.
+Run ``uv run python -m tests.tools.record_histories`` only after a change to the workflow that may
+strand the orders for which the old histories stand. With names, it records only those.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from temporalio.worker import Worker
 
 import activities
 from shared import Order
-from tests.orders import ACTIVITIES, an_order, read_history, until
+from tests.orders import ACTIVITIES, an_order, reaches
 from workflow import OrderFulfillment
 
 FOLDER = Path(__file__).parent.parent / "histories"
@@ -62,12 +62,6 @@ async def record(client: Client, name: str) -> None:
     if name == "approved_early":
         await handle.signal(OrderFulfillment.approve_order)
 
-    async def reaches(event: str) -> None:
-        async def reached() -> bool:
-            return (await read_history(handle)).events[event] > 0
-
-        await until(reached, 60, f"{event} of {name}")
-
     def worker() -> Worker:
         return Worker(
             client,
@@ -79,7 +73,7 @@ async def record(client: Client, name: str) -> None:
 
     async with worker():
         if name not in ("approved_early", "payment_refused"):
-            await reaches("TIMER_STARTED")
+            await reaches(handle, "TIMER_STARTED")
         if name in ("fulfilled", "outage_survived"):
             await handle.signal(OrderFulfillment.approve_order)
         if name == "cancelled":
@@ -88,7 +82,7 @@ async def record(client: Client, name: str) -> None:
             with contextlib.suppress(WorkflowFailureError):
                 await handle.result()
     if name == "approved_late":
-        await reaches("TIMER_FIRED")
+        await reaches(handle, "TIMER_FIRED")
         await handle.signal(OrderFulfillment.approve_order)
         async with worker():
             await handle.result()
