@@ -119,17 +119,17 @@ def run_in_lanes(session: pytest.Session, reaper: Reaper, lanes: dict[Any, Lane]
 
 
 def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the longest tests first, or they would run alone at the end, then all others.
+    """Return the fast tests first, for a quick end with -x, and the longest before the shorter.
 
     It mixes folders, because some folders' tests wait and others' keep the processor busy.
     """
-    place: dict[pytest.Item, tuple[int, float]] = {}
+    place: dict[pytest.Item, tuple[bool, int, float]] = {}
     for folder in {item.path.parent for item in items}:
         there = [item for item in items if item.path.parent == folder]
         for index, item in enumerate(there):
             slow = item.get_closest_marker("slow")
             seconds = slow.args[0] if slow and slow.args else 0
-            place[item] = (-seconds, index / len(there))
+            place[item] = (slow is not None, -seconds, index / len(there))
     return sorted(items, key=lambda item: place[item])
 
 

@@ -104,14 +104,24 @@ async def test_server_that_does_not_answer(stage_without_server: Stage) -> None:
     assert re.fullmatch(f"{stage.address}: .*\n", starter.output)
 
 
+@pytest.mark.parametrize("error", ["RuntimeError", "FileNotFoundError"])
 @pytest.mark.parametrize("name", ["worker.py", "starter.py"])
-async def test_bug_in_a_script_keeps_its_traceback(stage: Stage, name: str) -> None:
+async def test_bug_in_a_script_keeps_its_traceback(stage: Stage, name: str, error: str) -> None:
     connected = "    client = await connect()\n"
-    stage.edit(name, connected, f'{connected}    raise RuntimeError("a bug")\n')
+    stage.edit(name, connected, f'{connected}    raise {error}("a bug")\n')
     script = await stage.script(name)
     assert await script.ends() == 1
     assert script.stderr.startswith("Traceback")
-    assert script.stderr.endswith("RuntimeError: a bug\n")
+    assert script.stderr.endswith(f"{error}: a bug\n")
+
+
+async def test_workflow_that_the_sandbox_refuses(stage: Stage) -> None:
+    imports = "from temporalio import workflow\n"
+    code = f"from random import random\n\n{imports}\nDISCOUNT = random()\n"
+    stage.edit("workflow.py", imports, code)
+    worker = await stage.script("worker.py")
+    assert await worker.ends() == 1
+    assert "Failed validating workflow" in worker.stderr, "as the README says"
 
 
 async def test_exception_that_an_activity_logs_keeps_its_traceback(stage: Stage) -> None:

@@ -247,6 +247,7 @@ async def test_interrupted_while_there_is_no_server(stage_without_server: Stage)
 
 async def test_stopped_worker_lets_its_activity_finish(stage: Stage) -> None:
     """Even when the signal comes twice, as from a process manager that tells the whole group."""
+    stage.shorten(latency=4)  # it may take 5 s
     for times, stop in enumerate((signal.SIGTERM, signal.SIGINT), start=1):
         worker = await stage.worker()
         starter, workflow_id = await stage.starter()
