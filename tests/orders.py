@@ -106,7 +106,10 @@ async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
 
 
 async def reaches(handle: WorkflowHandle[Any, Any], event: str) -> None:
-    """Wait until the event history of an order has an event of a kind."""
+    """Wait until the event history of an order has an event of a kind.
+
+    It asks again and again: with ``wait_new_event`` the time-skipping server tells nothing.
+    """
 
     async def reached() -> bool:
         return (await read_history(handle)).events[event] > 0
