@@ -1,39 +1,34 @@
-"""The worker and the starter as the processes that they are, on a dev server."""
+"""The worker and the starter as processes, on a dev server."""
 
 import asyncio
-import itertools
 import os
+import re
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
-import pytest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from shared import TASK_QUEUE
-from tests.orders import an_order, read_history, until
+from tests.helpers import new_order, read_history, wait_for_event
 from workflow import OrderFulfillment
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM stops the worker")
-
 ROOT = Path(__file__).parent.parent
-LATENCY = 0.4
 
 
 @asynccontextmanager
-async def script(path: Path, client: Client) -> AsyncIterator[Process]:
-    """Run a script as long as it is needed, against the server of a client."""
+async def script(folder: Path, name: str, client: Client) -> AsyncIterator[Process]:
+    """Run a script against a client's server, and end it."""
+    address = client.service_client.config.target_host
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        path.name,
-        cwd=path.parent,
-        env={**os.environ, "TEMPORAL_ADDRESS": client.service_client.config.target_host},
+        name,
+        cwd=folder,
+        env={**os.environ, "TEMPORAL_ADDRESS": address},
         stdout=PIPE,
-        stderr=PIPE,
     )
     try:
         yield process
@@ -43,57 +38,52 @@ async def script(path: Path, client: Client) -> AsyncIterator[Process]:
         await process.communicate()
 
 
-async def line_with(text: str, stream: asyncio.StreamReader | None) -> str:
-    """Read the output of a process until a line contains a text, and return that line."""
-    assert stream
+async def line_with(text: str, process: Process) -> str:
+    """Read the output of a process up to a line with a text, and return that line."""
+    assert process.stdout
     async with asyncio.timeout(60):
-        async for line in stream:
+        async for line in process.stdout:
             if text in line.decode():
                 return line.decode()
-    raise AssertionError(f"ended without {text!r}")
+    raise AssertionError(f"the output ended without {text!r}")
 
 
-@pytest.fixture(scope="module")
-async def sample(
-    dev_server: WorkflowEnvironment, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Path]:
-    """Provide a copy of the sample with shorter steps, and its worker."""
-    folder = tmp_path_factory.mktemp("sample")
+def copy_sample(folder: Path, latency_seconds: float) -> None:
+    """Copy the sample, and change how long an activity takes."""
     for path in ROOT.glob("*.py"):
-        text = path.read_text().replace("SECONDS = 1.0", f"SECONDS = {LATENCY}")
+        text = re.sub("(?<=LATENCY_SECONDS = )1.0", str(latency_seconds), path.read_text())
         (folder / path.name).write_text(text)
-    async with script(folder / "worker.py", dev_server.client) as worker:
-        await line_with("Ready", worker.stderr)
-        yield folder
-        worker.terminate()
-        assert await asyncio.wait_for(worker.wait(), 60) == 0
 
 
-async def test_starter_prints_the_result_of_its_order(
-    dev_server: WorkflowEnvironment, sample: Path
+async def test_order_is_fulfilled(dev_server: WorkflowEnvironment, tmp_path: Path) -> None:
+    copy_sample(tmp_path, latency_seconds=0.1)
+    async with script(tmp_path, "worker.py", dev_server.client) as worker:
+        await line_with("Worker started", worker)
+        async with script(tmp_path, "starter.py", dev_server.client) as starter:
+            order_id = (await line_with("Started workflow", starter)).split()[-1]
+            handle = dev_server.client.get_workflow_handle(order_id)
+            await handle.signal(OrderFulfillment.approve_order)
+            assert await line_with(f"Order {order_id} fulfilled", starter)
+            assert await asyncio.wait_for(starter.wait(), 60) == 0
+        if sys.platform != "win32":  # Windows has no SIGTERM
+            worker.terminate()
+            assert await asyncio.wait_for(worker.wait(), 60) == 0
+
+
+async def test_blocking_step_holds_up_no_other_order(
+    dev_server: WorkflowEnvironment, tmp_path: Path
 ) -> None:
-    client = dev_server.client
-    async with script(sample / "starter.py", client) as starter:
-        order_id = (await line_with("Started workflow", starter.stdout)).split()[2]
-        await client.get_workflow_handle(order_id).signal(OrderFulfillment.approve_order)
-        assert await line_with(f"Order {order_id} fulfilled", starter.stdout)
-        assert await asyncio.wait_for(starter.wait(), 60) == 0
-
-
-@pytest.mark.usefixtures("sample")
-async def test_orders_of_one_worker_do_not_wait_for_each_other(
-    dev_server: WorkflowEnvironment,
-) -> None:
-    handles = [
-        await dev_server.client.start_workflow(
-            OrderFulfillment.run, an_order(), id=f"order-{number}", task_queue=TASK_QUEUE
-        )
-        for number in range(6)
-    ]
-
-    async def paid(handle: WorkflowHandle[OrderFulfillment, str]) -> float | None:
-        return (await read_history(handle)).times.get("process_payment")
-
-    payments = [await until(partial(paid, handle), 60, "payment") for handle in handles]
-    gaps = [later - earlier for earlier, later in itertools.pairwise(sorted(payments))]
-    assert min(gaps) < LATENCY / 2, "one after the other, there is a whole payment in each gap"
+    copy_sample(tmp_path, latency_seconds=3)
+    async with script(tmp_path, "worker.py", dev_server.client) as worker:
+        await line_with("Worker started", worker)
+        handles = [
+            await dev_server.client.start_workflow(
+                OrderFulfillment.run, new_order(), id=f"blocked-{number}", task_queue=TASK_QUEUE
+            )
+            for number in range(3)
+        ]
+        paid = "ACTIVITY_TASK_COMPLETED process_payment"
+        await asyncio.gather(*[wait_for_event(handle, paid) for handle in handles])
+        times = [(await read_history(handle)).times[paid] for handle in handles]
+        assert max(times) - min(times) < 2.5, "one after the other, they are 3 seconds apart"
+        await asyncio.gather(*[handle.terminate() for handle in handles])
