@@ -1,0 +1,1 @@
+"""The README's scenarios and promises, with the real scripts, the CLI and a dev server."""

@@ -1,0 +1,75 @@
+"""Copies of the sample, with a namespace or a server for each test."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from tests.acceptance.helpers import Program, Sample, clean_environment, copy_sample
+from tests.helpers import wait_for
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> None:
+    """Handle Ctrl-C in the tests' programs, even if a shell runs pytest in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+async def sample(dev_server: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Sample]:
+    """A copy of the sample, with a new namespace on the shared dev server."""
+    address = dev_server.client.service_client.config.target_host
+    namespace = f"test-{uuid4()}"
+    request = RegisterNamespaceRequest(namespace=namespace)
+    request.workflow_execution_retention_period.FromTimedelta(timedelta(days=1))
+    await dev_server.client.workflow_service.register_namespace(request)
+    client = await Client.connect(address, namespace=namespace)
+    environment = clean_environment(TEMPORAL_ADDRESS=address, TEMPORAL_NAMESPACE=namespace)
+    sample = Sample(copy_sample(tmp_path / "sample"), client, environment)
+    yield sample
+    await sample.stop()
+
+
+class Server(Sample):
+    """A copy of the sample with a dev server of its own, which can be killed and started again."""
+
+    port: int
+
+    async def serve(self) -> Program:
+        """Start the dev server on its database file, and wait until it works."""
+        options = ["--headless", "--log-level", "never", "--db-filename", "../orders.db"]
+        command = ["server", "start-dev", *options, "--port", str(self.port)]
+        server = await self.start("temporal", *command)
+
+        async def connected() -> Client | None:
+            try:
+                client = await Client.connect(f"localhost:{self.port}")
+                await client.count_workflows()
+                return client
+            except Exception:
+                await asyncio.sleep(0.2)
+                return None
+
+        self.client = await wait_for(connected, "dev server")
+        return server
+
+
+@pytest.fixture
+async def server(dev_server: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Server]:
+    """A copy of the sample whose dev server isn't started yet."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = clean_environment(TEMPORAL_ADDRESS=f"localhost:{port}")
+    server = Server(copy_sample(tmp_path / "sample"), dev_server.client, environment)
+    server.port = port
+    yield server
+    await server.stop()
