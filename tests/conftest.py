@@ -29,7 +29,7 @@ def _no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # Without the wheels of the group "server", both paths are None and the SDK downloads its servers.
 @pytest.fixture
-async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
+async def server() -> AsyncIterator[WorkflowEnvironment]:
     """An SDK test server, whose clock skips ahead while a test waits for a result."""
     # start_time_skipping_v2, on the dev server, takes a second for each skip.
     async with await WorkflowEnvironment.start_time_skipping(

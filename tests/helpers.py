@@ -96,13 +96,10 @@ async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
     return history
 
 
-async def wait_for_event(handle: WorkflowHandle[Any, Any], event: str, times: int = 1) -> None:
-    """Wait until the event history has an event, once or more often.
-
-    This polls, because the time-skipping server doesn't support ``wait_new_event``.
-    """
+async def wait_for_event(handle: WorkflowHandle[Any, Any], event: str) -> None:
+    """Wait for an event. The time-skipping server has no ``wait_new_event``, so this polls."""
 
     async def has_event() -> bool:
-        return (await read_history(handle)).events.count(event) >= times
+        return event in (await read_history(handle)).events
 
     await wait_for(has_event, f"{event} of {handle.id}")

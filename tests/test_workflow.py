@@ -3,7 +3,6 @@
 import itertools
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from temporalio import activity, workflow
@@ -22,28 +21,22 @@ from workflow import APPROVAL_TIMEOUT, OrderFulfillment
 pytestmark = pytest.mark.usefixtures("_no_latency")
 
 Handle = WorkflowHandle[OrderFulfillment, str]
-RESULT = (
-    "Order order-1 fulfilled: authorized $39.98, approved, reserved 2 x Temporal mug, delivered."
-)
+RESULT = "Order order-1 fulfilled: authorized $39.98, approved, reserved 2 x Temporal mug, "
+RESULT += "delivered."
 
 
-async def start(environment: WorkflowEnvironment, **options: Any) -> Handle:
-    """Start an order."""
-    changes = options.pop("changes", {})
-    return await environment.client.start_workflow(
+async def start(
+    server: WorkflowEnvironment, order: Order | None = None, *, approved: bool = False
+) -> Handle:
+    """Start an order. If it is to be approved, do so before a worker runs."""
+    return await server.client.start_workflow(
         OrderFulfillment.run,
-        new_order(**changes),
+        order or new_order(),
         id="order-1",
         task_queue=TASK_QUEUE,
-        **options,
+        start_signal="approve_order" if approved else None,
+        task_timeout=timedelta(seconds=1),  # when a second failure of a workflow task is seen
     )
-
-
-async def start_approved(environment: WorkflowEnvironment, **options: Any) -> Handle:
-    """Start an order and approve it before a worker runs."""
-    handle = await start(environment, **options)
-    await handle.signal(OrderFulfillment.approve_order)
-    return handle
 
 
 async def failure_of(handle: Handle) -> BaseException:
@@ -60,20 +53,18 @@ async def current_details(handle: Handle) -> str:
     return metadata.current_details
 
 
-async def test_approved_order_is_fulfilled(time_skipping: WorkflowEnvironment) -> None:
-    async with new_worker(time_skipping.client):
-        handle = await start(time_skipping)
+async def test_approved_order_is_fulfilled(server: WorkflowEnvironment) -> None:
+    async with new_worker(server.client):
+        handle = await start(server)
         await wait_for_event(handle, "TIMER_STARTED")
         await handle.signal(OrderFulfillment.approve_order)
         assert await handle.result() == RESULT
     assert (await read_history(handle)).activities() == STEPS
 
 
-async def test_order_without_approval_expires_after_30_seconds(
-    time_skipping: WorkflowEnvironment,
-) -> None:
-    async with new_worker(time_skipping.client):
-        handle = await start(time_skipping)
+async def test_order_expires_after_30_seconds(server: WorkflowEnvironment) -> None:
+    async with new_worker(server.client):
+        handle = await start(server)
         error = await failure_of(handle)
     assert isinstance(error, ApplicationError)
     assert (error.message, error.type) == ("order expired", "OrderExpired")
@@ -83,37 +74,28 @@ async def test_order_without_approval_expires_after_30_seconds(
     assert 30 <= history.times["TIMER_FIRED"] - paid < 31
 
 
-async def test_early_approval_starts_no_timer(time_skipping: WorkflowEnvironment) -> None:
-    handle = await start_approved(time_skipping)
-    async with new_worker(time_skipping.client):
+async def test_early_and_repeated_approval(server: WorkflowEnvironment) -> None:
+    handle = await start(server, approved=True)
+    await handle.signal(OrderFulfillment.approve_order)
+    async with new_worker(server.client):
         assert await handle.result() == RESULT
     assert "TIMER_STARTED" not in (await read_history(handle)).events
 
 
-async def test_second_approval_changes_nothing(time_skipping: WorkflowEnvironment) -> None:
-    handle = await start_approved(time_skipping)
-    await handle.signal(OrderFulfillment.approve_order)
-    async with new_worker(time_skipping.client):
-        assert await handle.result() == RESULT
-    assert (await read_history(handle)).activities("SCHEDULED") == STEPS
-
-
-async def test_approval_wins_over_the_timeout_after_downtime(
-    time_skipping: WorkflowEnvironment,
-) -> None:
-    async with new_worker(time_skipping.client):
-        handle = await start(time_skipping)
+async def test_approval_wins_over_timeout_after_downtime(server: WorkflowEnvironment) -> None:
+    async with new_worker(server.client):
+        handle = await start(server)
         await wait_for_event(handle, "TIMER_STARTED")
-    await time_skipping.sleep(APPROVAL_TIMEOUT)
+    await server.sleep(APPROVAL_TIMEOUT)
     await wait_for_event(handle, "TIMER_FIRED")
     await handle.signal(OrderFulfillment.approve_order)
-    async with new_worker(time_skipping.client):
+    async with new_worker(server.client):
         assert await handle.result() == RESULT
 
 
-async def test_canceled_order_ends_and_waits_no_longer(time_skipping: WorkflowEnvironment) -> None:
-    async with new_worker(time_skipping.client):
-        handle = await start(time_skipping)
+async def test_canceled_order_ends_and_waits_no_longer(server: WorkflowEnvironment) -> None:
+    async with new_worker(server.client):
+        handle = await start(server)
         await wait_for_event(handle, "TIMER_STARTED")
         await handle.cancel()
         assert isinstance(await failure_of(handle), CancelledError)
@@ -122,14 +104,17 @@ async def test_canceled_order_ends_and_waits_no_longer(time_skipping: WorkflowEn
 
 
 @pytest.mark.parametrize(
-    ("changes", "error_type"),
-    [({"cc_expiry": "12/23"}, "CreditCardExpired"), ({"quantity": 0}, "InvalidOrder")],
+    ("order", "error_type"),
+    [
+        (new_order(cc_expiry="12/23"), "CreditCardExpired"),
+        (new_order(quantity=0), "InvalidOrder"),
+    ],
 )
 async def test_declined_payment_fails_the_order_after_one_attempt(
-    time_skipping: WorkflowEnvironment, changes: dict[str, Any], error_type: str
+    server: WorkflowEnvironment, order: Order, error_type: str
 ) -> None:
-    handle = await start_approved(time_skipping, changes=changes)
-    async with new_worker(time_skipping.client):
+    handle = await start(server, order, approved=True)
+    async with new_worker(server.client):
         error = await failure_of(handle)
     assert isinstance(error, ActivityError)
     assert isinstance(error.cause, ApplicationError)
@@ -140,7 +125,7 @@ async def test_declined_payment_fails_the_order_after_one_attempt(
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_order_survives_service_outage(time_skipping: WorkflowEnvironment, step: str) -> None:
+async def test_order_survives_service_outage(server: WorkflowEnvironment, step: str) -> None:
     attempts: list[datetime] = []
 
     @activity.defn(name=step)
@@ -152,8 +137,8 @@ async def test_order_survives_service_outage(time_skipping: WorkflowEnvironment,
         return result
 
     others = [other for other in ACTIVITIES if other.__name__ != step]
-    handle = await start_approved(time_skipping)
-    async with new_worker(time_skipping.client, activities=[fail_20_times, *others]):
+    handle = await start(server, approved=True)
+    async with new_worker(server.client, activities=[fail_20_times, *others]):
         assert await handle.result() == RESULT
     gaps = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(attempts)]
     assert len(gaps) == 20
@@ -172,65 +157,53 @@ class OrderFulfillmentWithBug:
         raise RuntimeError("workflow bug!")
 
 
-async def test_order_survives_bug_in_workflow(time_skipping: WorkflowEnvironment) -> None:
-    # The second failure of a workflow task is only seen when the task times out.
-    handle = await start_approved(time_skipping, task_timeout=timedelta(seconds=1))
+async def test_order_survives_bug_in_workflow(server: WorkflowEnvironment) -> None:
+    handle = await start(server, approved=True)
     async with new_worker(
-        time_skipping.client,
+        server.client,
         workflows=[OrderFulfillmentWithBug],
         workflow_runner=UnsandboxedWorkflowRunner(),  # which doesn't import this file again
     ):
         await wait_for_event(handle, "WORKFLOW_TASK_FAILED")
-    async with new_worker(time_skipping.client):
+    async with new_worker(server.client):
         assert await handle.result() == RESULT
     history = await read_history(handle)
     assert set(history.failures) == {"workflow bug!"}
     assert history.activities() == STEPS
 
 
-async def test_activity_timeouts_and_retry_policy(time_skipping: WorkflowEnvironment) -> None:
-    handle = await start_approved(time_skipping)
-    async with new_worker(time_skipping.client):
+async def test_activity_timeouts_and_retry_policy(server: WorkflowEnvironment) -> None:
+    handle = await start(server, approved=True)
+    async with new_worker(server.client):
         await handle.result()
-    steps = [
-        event.activity_task_scheduled_event_attributes
-        async for event in handle.fetch_history_events()
-        if event.HasField("activity_task_scheduled_event_attributes")
-    ]
-    assert len(steps) == 3
-    for step in steps:
-        assert step.start_to_close_timeout.ToSeconds() == 5
-        assert step.heartbeat_timeout.ToSeconds() == 0  # none
-        assert step.retry_policy.initial_interval.ToSeconds() == 1
-        assert step.retry_policy.backoff_coefficient == 2
-        assert step.retry_policy.maximum_interval.ToSeconds() == 10
-        assert step.retry_policy.maximum_attempts == 0  # unlimited
-        # Without a limit, this server writes the ten years that it gives a workflow.
-        assert step.schedule_to_close_timeout.ToTimedelta() > timedelta(days=3000)
+    settings = set()
+    async for event in handle.fetch_history_events():
+        if event.HasField("activity_task_scheduled_event_attributes"):
+            step = event.activity_task_scheduled_event_attributes
+            policy = step.retry_policy
+            assert step.start_to_close_timeout.ToSeconds() == 5
+            assert policy.maximum_interval.ToSeconds() == 10
+            settings.add((policy.initial_interval.ToSeconds(), policy.backoff_coefficient))
+            assert policy.maximum_attempts == step.heartbeat_timeout.ToSeconds() == 0  # none
+            # Without a limit, this server writes the ten years that it gives a workflow.
+            assert step.schedule_to_close_timeout.ToTimedelta() > timedelta(days=3000)
+    assert settings == {(1, 2)}
 
 
 async def test_current_details_say_until_when_approval_is_awaited(
-    time_skipping: WorkflowEnvironment, caplog: pytest.LogCaptureFixture
+    server: WorkflowEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with new_worker(time_skipping.client):
-        handle = await start(time_skipping)
+    async with new_worker(server.client):
+        handle = await start(server)
         await wait_for_event(handle, "TIMER_STARTED")
-        details = await current_details(handle)
         paid = (await read_history(handle)).times["ACTIVITY_TASK_COMPLETED process_payment"]
-        deadlines = [datetime.fromtimestamp(paid + seconds, UTC) for seconds in (30, 31)]
         text = "Waiting for the signal approve_order until {:%Y-%m-%d %H:%M:%S} UTC"
-        assert details in [text.format(deadline) for deadline in deadlines]
+        deadlines = [datetime.fromtimestamp(paid + seconds, UTC) for seconds in (30, 31)]
+        assert await current_details(handle) in map(text.format, deadlines)
         assert "needs the signal approve_order by" in caplog.text
         assert "expired" not in caplog.text
         await failure_of(handle)
         assert await current_details(handle) == ""
         # The server may still turn down what a workflow task did, so the workflow doesn't log it.
         assert "expired" not in caplog.text
-
-
-async def test_details_of_a_fulfilled_order_are_empty(time_skipping: WorkflowEnvironment) -> None:
-    handle = await start_approved(time_skipping)
-    async with new_worker(time_skipping.client):
-        await handle.result()
-        assert await current_details(handle) == ""

@@ -1,6 +1,5 @@
 """Copies of the sample, with a namespace or a server for each test."""
 
-import asyncio
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -13,8 +12,7 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from tests.acceptance.helpers import Program, Sample, clean_environment, copy_sample
-from tests.helpers import wait_for
+from tests.acceptance.helpers import Sample, clean_environment, copy_sample
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,38 +36,13 @@ async def sample(dev_server: WorkflowEnvironment, tmp_path: Path) -> AsyncIterat
     await sample.stop()
 
 
-class Server(Sample):
-    """A copy of the sample with a dev server of its own, which can be killed and started again."""
-
-    port: int
-
-    async def serve(self) -> Program:
-        """Start the dev server on its database file, and wait until it works."""
-        options = ["--headless", "--log-level", "never", "--db-filename", "../orders.db"]
-        command = ["server", "start-dev", *options, "--port", str(self.port)]
-        server = await self.start("temporal", *command)
-
-        async def connected() -> Client | None:
-            try:
-                client = await Client.connect(f"localhost:{self.port}")
-                await client.count_workflows()
-                return client
-            except Exception:
-                await asyncio.sleep(0.2)
-                return None
-
-        self.client = await wait_for(connected, "dev server")
-        return server
-
-
 @pytest.fixture
-async def server(dev_server: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Server]:
-    """A copy of the sample whose dev server isn't started yet."""
+async def own_server(dev_server: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Sample]:
+    """A copy of the sample whose server isn't started yet, and may be killed."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     environment = clean_environment(TEMPORAL_ADDRESS=f"localhost:{port}")
-    server = Server(copy_sample(tmp_path / "sample"), dev_server.client, environment)
-    server.port = port
-    yield server
-    await server.stop()
+    sample = Sample(copy_sample(tmp_path / "sample"), dev_server.client, environment)
+    yield sample
+    await sample.stop()

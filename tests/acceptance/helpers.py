@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
 
-from shared import TASK_QUEUE, Order
 from tests.helpers import History, read_history, wait_for, wait_for_event
 from workflow import OrderFulfillment
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
+MODULES = {path.name for path in ROOT.glob("*.py")}
 STARTED, WAITING = "Worker started: ", "needs the signal approve_order"
 AUTHORIZING = "process_payment authorizing"
 
@@ -30,7 +31,8 @@ def scenario(title: str) -> str:
 
 def edit_of(title: str) -> tuple[str, str, str]:
     """Return the file that a scenario edits, and the text before and after."""
-    file, edit = re.findall(r"edit\*\* `(\w+\.py)`: (.*?)\. ", flat(scenario(title)), re.I)[0]
+    text = " ".join(scenario(title).split())
+    file, edit = re.findall(r"edit\*\* `(\w+\.py)`: (.*?)\. ", text, re.I)[0]
     if edit.startswith("uncomment"):
         line = re.findall("`# (.*)`", edit)[0]
         return file, f"# {line}\n", f"{line}\n"
@@ -38,15 +40,9 @@ def edit_of(title: str) -> tuple[str, str, str]:
     return file, before, after
 
 
-def promised(title: str) -> list[str]:
-    """Return the lines that the README shows in a scenario, without what differs each time."""
-    blocks = re.findall(r"```text\n(.*?)```", scenario(title), re.S)
-    return normal("".join(blocks))
-
-
-def flat(text: str) -> str:
-    """Return a text in one line."""
-    return " ".join(text.split())
+def promised(title: str, start: str) -> str:
+    """Return the output in a scenario that starts with a text."""
+    return str(re.findall(rf"(?<!# )`({start}.*?)`", scenario(title))[0])
 
 
 def normal(output: str) -> list[str]:
@@ -63,32 +59,24 @@ class Program:
     """A program that runs in a copy of the sample, with its output so far."""
 
     process: asyncio.subprocess.Process
-    files: tuple[Path, Path]
+    logs: Path
 
     @property
     def stdout(self) -> str:
-        """The standard output so far."""
-        return self.files[0].read_text()
+        return (self.logs / "stdout").read_text()
 
     @property
     def stderr(self) -> str:
-        """The standard error so far."""
-        return self.files[1].read_text()
-
-    @property
-    def output(self) -> str:
-        """Both."""
-        return self.stdout + self.stderr
+        return (self.logs / "stderr").read_text()
 
     async def prints(self, pattern: str, times: int = 1, seconds: float = 60) -> re.Match[str]:
         """Wait until the output matches a pattern, once or more often; return the last match."""
 
         async def matches() -> list[re.Match[str]]:
-            ended, found = (
-                self.process.returncode is not None,
-                list(re.finditer(pattern, self.output)),
-            )
-            assert len(found) >= times or not ended, f"no {pattern!r} in {self.output}"
+            running = self.process.returncode is None
+            output = self.stdout + self.stderr
+            found = list(re.finditer(pattern, output))
+            assert len(found) >= times or running, f"ended without {pattern!r}: {output}"
             return found if len(found) >= times else []
 
         found: list[re.Match[str]] = await wait_for(matches, f"{pattern!r}", seconds)
@@ -121,8 +109,7 @@ class Sample:
     async def start(self, *command: str, **options: Any) -> Program:
         """Start a program in the folder."""
         logs = Path(tempfile.mkdtemp(dir=self.folder.parent))
-        files = (logs / "stdout", logs / "stderr")
-        with files[0].open("wb") as stdout, files[1].open("wb") as stderr:
+        with (logs / "stdout").open("wb") as stdout, (logs / "stderr").open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 cwd=self.folder,
@@ -131,28 +118,41 @@ class Sample:
                 start_new_session=True,
                 **{"stdin": asyncio.subprocess.DEVNULL, "env": self.environment, **options},
             )
-        self.programs.append(Program(process, files))
+        self.programs.append(Program(process, logs))
         return self.programs[-1]
 
     async def stop(self) -> None:
         """End all programs, and print their output for the report of a failed test."""
         for program in self.programs:
             await program.kill()
-            print(program.output[-5000:])
+            print((program.stdout + program.stderr)[-5000:])
 
-    async def script(self, name: str) -> Program:
-        """Start one of the sample's scripts."""
-        return await self.start(sys.executable, name)
+    async def serve(self) -> Program:
+        """Start a dev server at the address in the environment, on a database file."""
+        address = self.environment.get("TEMPORAL_ADDRESS", "localhost:7233")
+        options = ["--headless", "--log-level", "never", "--db-filename", "../orders.db"]
+        command = ["temporal", "server", "start-dev", *options, "--port", address.split(":")[1]]
+        server = await self.start(*command)
+
+        async def client() -> Client | None:
+            try:
+                client = await Client.connect(address)
+                await client.count_workflows()
+                return client
+            except (RuntimeError, RPCError):
+                return None
+
+        self.client = await wait_for(client, "dev server")
+        return server
 
     async def worker(self) -> Program:
-        """Start a worker."""
-        worker = await self.script("worker.py")
+        worker = await self.start(sys.executable, "worker.py")
         await worker.prints(STARTED)
         return worker
 
     async def starter(self) -> tuple[Program, str]:
         """Start an order, and return its starter and workflow ID."""
-        starter = await self.script("starter.py")
+        starter = await self.start(sys.executable, "starter.py")
         return starter, (await starter.prints(r"Started workflow (\S+)\n"))[1]
 
     async def temporal(self, *arguments: str) -> Program:
@@ -162,27 +162,17 @@ class Sample:
         return program
 
     async def approve(self, workflow_id: str) -> None:
-        """Approve an order with the CLI."""
         options = ("--workflow-id", workflow_id, "--name", "approve_order")
         program = await self.temporal("workflow", "signal", *options)
-        assert program.process.returncode == 0, program.output
+        assert program.process.returncode == 0, program.stderr
 
     def handle(self, workflow_id: str) -> WorkflowHandle[OrderFulfillment, str]:
-        """Return the handle of an order."""
         return self.client.get_workflow_handle_for(OrderFulfillment.run, workflow_id)
 
-    async def start_order(self, order: Order) -> WorkflowHandle[OrderFulfillment, str]:
-        """Start an order without a starter."""
-        return await self.client.start_workflow(
-            OrderFulfillment.run, order, id=order.order_id, task_queue=TASK_QUEUE
-        )
-
     async def history(self, workflow_id: str) -> History:
-        """Return the event history of an order."""
         return await read_history(self.handle(workflow_id))
 
     async def event(self, workflow_id: str, event: str) -> None:
-        """Wait for an event of an order."""
         await wait_for_event(self.handle(workflow_id), event)
 
     def edit(self, file: str, before: str, after: str) -> None:
@@ -199,11 +189,7 @@ class Sample:
 
 
 def copy_sample(folder: Path) -> Path:
-    """Copy the five modules into a folder."""
-    folder.mkdir()
-    for path in ROOT.glob("*.py"):
-        shutil.copy(path, folder)
-    return folder
+    return Path(shutil.copytree(ROOT, folder, ignore=lambda _, names: {*names} - MODULES))
 
 
 def clean_environment(**additions: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from temporalio.testing import WorkflowEnvironment
 
 import activities
 from shared import Order
-from tests.helpers import ACTIVITIES, new_order, new_worker, wait_for_event
+from tests.helpers import new_order, new_worker, wait_for_event
 from tests.test_replay import HISTORIES, NAMES
 from workflow import OrderFulfillment
 
@@ -37,17 +37,16 @@ def without_machine(part: dict[str, Any]) -> dict[str, Any]:
 async def record(client: Client, name: str) -> None:
     """Take one order as far as its name says, and write its event history to a file."""
     reserve = reserve_after_outage if name == "outage" else activities.reserve_inventory
-    options = {
-        "task_queue": name,
-        "activities": [ACTIVITIES[0], reserve, ACTIVITIES[2]],
-        "identity": "recorder",
-    }
+    steps = [activities.process_payment, reserve, activities.deliver_order]
+    options = {"task_queue": name, "activities": steps, "identity": "recorder"}
     order = new_order(f"order-{name}", cc_expiry="12/23" if name == "declined" else "12/99")
     handle = await client.start_workflow(
-        OrderFulfillment.run, order, id=order.order_id, task_queue=name
+        OrderFulfillment.run,
+        order,
+        id=order.order_id,
+        task_queue=name,
+        start_signal="approve_order" if name == "approved_early" else None,
     )
-    if name == "approved_early":
-        await handle.signal(OrderFulfillment.approve_order)
     async with new_worker(client, **options):
         if name not in ("approved_early", "declined"):
             await wait_for_event(handle, "TIMER_STARTED")
