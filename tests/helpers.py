@@ -27,10 +27,7 @@ def new_order(order_id: str = "order-1", **changes: Any) -> Order:
 
 
 def new_worker(client: Client, **options: Any) -> Worker:
-    """Return a worker that caches no workflow, so that each workflow task replays it.
-
-    Nondeterminism then fails the order, and a test sees it, instead of only the workflow task.
-    """
+    """Return a worker that replays each workflow task. Nondeterminism fails the order."""
     defaults = {
         "task_queue": TASK_QUEUE,
         "workflows": [OrderFulfillment],
@@ -54,18 +51,12 @@ async def wait_for(condition: Callable[[], Awaitable[Any]], what: str, seconds: 
 
 @dataclass
 class History:
-    """The event history of an order.
-
-    ``events`` are names such as ``TIMER_STARTED`` or ``ACTIVITY_TASK_COMPLETED deliver_order``,
-    ``times`` the time of the first event of each name, in seconds since 1970. ``retries`` counts
-    the attempts of activities after the first, and ``failures`` holds the messages of failed
-    workflow tasks.
-    """
+    """The event history of an order. An event is ``ACTIVITY_TASK_COMPLETED deliver_order``, say."""
 
     events: list[str] = field(default_factory=list)
-    times: dict[str, float] = field(default_factory=dict)
-    retries: int = 0
-    failures: list[str] = field(default_factory=list)
+    times: dict[str, float] = field(default_factory=dict)  # of the first event of each name, in s
+    retries: int = 0  # attempts of activities after the first
+    failures: list[str] = field(default_factory=list)  # messages of failed workflow tasks
 
     def activities(self, state: str = "COMPLETED") -> list[str]:
         """Return the activities that were scheduled, started or completed, in order."""
@@ -74,7 +65,6 @@ class History:
 
 
 async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
-    """Return the event history of an order as it is now."""
     history, scheduled = History(), {}
     async for event in handle.fetch_history_events():
         name = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")

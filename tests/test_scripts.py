@@ -19,7 +19,6 @@ ROOT = Path(__file__).parent.parent
 
 @asynccontextmanager
 async def script(folder: Path, name: str, server: WorkflowEnvironment) -> AsyncIterator[Process]:
-    """Run a script against a server, and end it."""
     environment = {
         **os.environ,
         "TEMPORAL_ADDRESS": server.client.service_client.config.target_host,

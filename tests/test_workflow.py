@@ -8,6 +8,7 @@ import pytest
 from temporalio import activity, workflow
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner
@@ -40,14 +41,12 @@ async def start(
 
 
 async def failure_of(handle: Handle) -> BaseException:
-    """Return the error that an order fails with."""
     with pytest.raises(WorkflowFailureError) as failed:
         await handle.result()
     return failed.value.cause
 
 
 async def current_details(handle: Handle) -> str:
-    """Return what the Web UI shows as the current details of an order."""
     query = "__temporal_workflow_metadata"
     metadata: WorkflowMetadata = await handle.query(query, result_type=WorkflowMetadata)
     return metadata.current_details
@@ -103,22 +102,13 @@ async def test_canceled_order_ends_and_waits_no_longer(server: WorkflowEnvironme
     assert (await read_history(handle)).activities("SCHEDULED") == ["process_payment"]
 
 
-@pytest.mark.parametrize(
-    ("order", "error_type"),
-    [
-        (new_order(cc_expiry="12/23"), "CreditCardExpired"),
-        (new_order(quantity=0), "InvalidOrder"),
-    ],
-)
-async def test_declined_payment_fails_the_order_after_one_attempt(
-    server: WorkflowEnvironment, order: Order, error_type: str
-) -> None:
-    handle = await start(server, order, approved=True)
+async def test_declined_payment_is_not_retried(server: WorkflowEnvironment) -> None:
+    handle = await start(server, new_order(cc_expiry="12/23"), approved=True)
     async with new_worker(server.client):
         error = await failure_of(handle)
     assert isinstance(error, ActivityError)
     assert isinstance(error.cause, ApplicationError)
-    assert error.cause.type == error_type
+    assert error.cause.type == "CreditCardExpired"
     history = await read_history(handle)
     assert history.activities("SCHEDULED") == ["process_payment"]
     assert history.retries == 0
@@ -151,7 +141,6 @@ class OrderFulfillmentWithBug:
 
     @workflow.run
     async def run(self, order: Order) -> str:
-        """Pay, then fail."""
         timeout = timedelta(seconds=5)
         await workflow.execute_activity(process_payment, order, start_to_close_timeout=timeout)
         raise RuntimeError("workflow bug!")
@@ -176,18 +165,18 @@ async def test_activity_timeouts_and_retry_policy(server: WorkflowEnvironment) -
     handle = await start(server, approved=True)
     async with new_worker(server.client):
         await handle.result()
-    settings = set()
-    async for event in handle.fetch_history_events():
-        if event.HasField("activity_task_scheduled_event_attributes"):
-            step = event.activity_task_scheduled_event_attributes
-            policy = step.retry_policy
-            assert step.start_to_close_timeout.ToSeconds() == 5
-            assert policy.maximum_interval.ToSeconds() == 10
-            settings.add((policy.initial_interval.ToSeconds(), policy.backoff_coefficient))
-            assert policy.maximum_attempts == step.heartbeat_timeout.ToSeconds() == 0  # none
-            # Without a limit, this server writes the ten years that it gives a workflow.
-            assert step.schedule_to_close_timeout.ToTimedelta() > timedelta(days=3000)
-    assert settings == {(1, 2)}
+    steps = [
+        event.activity_task_scheduled_event_attributes
+        async for event in handle.fetch_history_events()
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    policy = RetryPolicy.from_proto(steps[0].retry_policy)
+    assert policy == RetryPolicy(maximum_interval=timedelta(seconds=10))
+    for step in steps:
+        assert step.retry_policy == steps[0].retry_policy
+        assert step.start_to_close_timeout.ToSeconds() == 5
+        # Without a limit, this server writes the ten years that it gives a workflow.
+        assert step.schedule_to_close_timeout.ToTimedelta() > timedelta(days=3000)
 
 
 async def test_current_details_say_until_when_approval_is_awaited(
@@ -202,7 +191,6 @@ async def test_current_details_say_until_when_approval_is_awaited(
         deadlines = [datetime.fromtimestamp(paid + seconds, UTC) for seconds in (30, 31)]
         assert await current_details(handle) in map(text.format, deadlines)
         assert "needs the signal approve_order by" in caplog.text
-        assert "expired" not in caplog.text
         await failure_of(handle)
         assert await current_details(handle) == ""
         # The server may still turn down what a workflow task did, so the workflow doesn't log it.

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ AUTHORIZING = "process_payment authorizing"
 
 
 def scenario(title: str) -> str:
-    """Return what the README says about a scenario."""
     return README.split(f"### {title}\n")[1].split("\n##")[0]
 
 
@@ -41,7 +41,6 @@ def edit_of(title: str) -> tuple[str, str, str]:
 
 
 def promised(title: str, start: str) -> str:
-    """Return the output in a scenario that starts with a text."""
     return str(re.findall(rf"(?<!# )`({start}.*?)`", scenario(title))[0])
 
 
@@ -83,15 +82,12 @@ class Program:
         return found[times - 1]
 
     async def exits(self, seconds: float = 60) -> int:
-        """Wait for its end and return the exit status."""
         return await asyncio.wait_for(self.process.wait(), seconds)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the program and what it started, like a terminal does."""
         os.killpg(self.process.pid, number)
 
     async def kill(self) -> None:
-        """End it and what it started, with no chance to clean up."""
         if self.process.returncode is None:
             self.send(signal.SIGKILL)
         await self.process.wait()
@@ -107,7 +103,6 @@ class Sample:
     programs: list[Program] = field(default_factory=list)
 
     async def start(self, *command: str, **options: Any) -> Program:
-        """Start a program in the folder."""
         logs = Path(tempfile.mkdtemp(dir=self.folder.parent))
         with (logs / "stdout").open("wb") as stdout, (logs / "stderr").open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
@@ -134,15 +129,13 @@ class Sample:
         command = ["temporal", "server", "start-dev", *options, "--port", address.split(":")[1]]
         server = await self.start(*command)
 
-        async def client() -> Client | None:
-            try:
-                client = await Client.connect(address)
-                await client.count_workflows()
-                return client
-            except (RuntimeError, RPCError):
-                return None
+        async def is_up() -> bool:
+            with suppress(RuntimeError, RPCError):
+                self.client = await Client.connect(address)
+                return bool(await self.client.count_workflows())
+            return False
 
-        self.client = await wait_for(client, "dev server")
+        await wait_for(is_up, "dev server")
         return server
 
     async def worker(self) -> Program:
@@ -151,12 +144,10 @@ class Sample:
         return worker
 
     async def starter(self) -> tuple[Program, str]:
-        """Start an order, and return its starter and workflow ID."""
         starter = await self.start(sys.executable, "starter.py")
         return starter, (await starter.prints(r"Started workflow (\S+)\n"))[1]
 
     async def temporal(self, *arguments: str) -> Program:
-        """Run the CLI to its end."""
         program = await self.start("temporal", *arguments)
         await program.exits()
         return program

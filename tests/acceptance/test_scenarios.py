@@ -28,7 +28,7 @@ async def test_happy_path(sample: Sample) -> None:
     await sample.event(workflow_id, "TIMER_STARTED")
     await sample.approve(workflow_id)
     assert await starter.exits() == 0
-    shown = re.findall(r"```text\n(.*?)```", scenario("Happy path"), re.S)[0]
+    shown = scenario("Happy path").split("```text\n")[1].split("```")[0]
     assert normal(worker.stderr) == normal(shown)
     history = await sample.history(workflow_id)
     assert len(history.events) == 29
@@ -150,7 +150,6 @@ async def test_bug_in_workflow(sample: Sample) -> None:
 
 
 async def replay_status(sample: Sample) -> int:
-    """Return the exit status of the replay test in the README."""
     command = "uv run pytest tests/test_replay.py"
     assert f"`{command}`" in README
     pytest_run = await sample.start(sys.executable, "-m", *command.split()[2:], "-q")
