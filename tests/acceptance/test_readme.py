@@ -85,7 +85,7 @@ async def test_development_commands(clone: Sample) -> None:
     clone.environment["PYTEST_ADDOPTS"] = "-k 'total_is_exact or files_exist'"
     checks = await shell(clone, f"set -e\nuv sync\n{BLOCKS[2]}")
     assert await checks.exits(120) == 0, checks.stdout
-    assert checks.stdout.count(" passed") == 2
+    assert checks.stdout.count(" passed, ") == 2
 
 
 async def test_defaults_print_what_the_readme_shows(own_server: Sample) -> None:
