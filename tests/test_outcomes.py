@@ -1,8 +1,4 @@
-"""Everything that can happen to an order, in every combination.
-
-Whatever happens, and whenever, an order ends as ``expected`` says. Its event history shows every
-step at most once, in order, and none before the approval that it needs.
-"""
+"""Everything that can happen to an order, in every combination, ends as ``expected`` says."""
 
 import asyncio
 import shutil

@@ -19,12 +19,7 @@ NAMES = ["approved_early", "approved_late", "canceled", "declined", "expired", "
 NAMES += ["outage", "waiting"]
 
 
-def test_every_kind_of_history_is_replayed() -> None:
-    assert sorted(path.stem for path in HISTORIES.glob("*.json")) == NAMES
-
-
 def prefixes(path: Path) -> Iterator[WorkflowHistory]:
-    """Yield a history as it was at each of its workflow tasks, and as it is at the end."""
     history = WorkflowHistory.from_json(f"order-{path.stem}", path.read_text())
     for number, event in enumerate(history.events, start=1):
         if event.HasField("workflow_task_started_event_attributes"):

@@ -1,6 +1,5 @@
 """Copies of the sample, with a namespace or a server for each test."""
 
-import signal
 import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -13,12 +12,6 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from tests.acceptance.helpers import Sample, clean_environment, copy_sample
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _ctrl_c() -> None:
-    """Handle Ctrl-C in the tests' programs, even if a shell runs pytest in the background."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -51,8 +51,8 @@ async def test_starter_worker_and_server_start_in_any_order(own_server: Sample) 
     own_server.shorten()
     starter = await own_server.start(sys.executable, "starter.py")
     worker = await own_server.start(sys.executable, "worker.py")
-    for script in (starter, worker):
-        await script.prints("Waiting up to 30 s for a Temporal server at localhost")
+    await starter.prints("Waiting up to 30 s for a Temporal server at localhost")
+    await worker.prints("Waiting up to 30 s for a Temporal server at localhost")
     await own_server.serve()
     workflow_id = (await starter.prints(r"Started workflow (\S+)"))[1]
     await worker.prints(WAITING)

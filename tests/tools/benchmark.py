@@ -14,55 +14,21 @@ import tempfile
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
-with workflow.unsafe.imports_passed_through():
-    from shared import TASK_QUEUE, Order
-    from tests.helpers import new_order
+from shared import TASK_QUEUE
+from tests.helpers import new_order
 
 QUEUES = {"OrderFulfillment": TASK_QUEUE, "Baseline": "baseline"}
+HEADER = ["Load", "Orders/s", "Median latency, ms", "Worker CPU per order, ms", "Memory, MiB"]
+ROWS = [HEADER, ["---"] * 5]
 LOADS = ((1, True, 20, 30), (20, True, 60, 60), (20, False, 60, 60), (200, True, 200, 40))
-
-
-@activity.defn
-def step(order: Order) -> str:
-    return order.item
-
-
-@workflow.defn
-class Baseline:
-    def __init__(self) -> None:
-        self.approved = False
-
-    @workflow.signal
-    def approve_order(self) -> None:
-        self.approved = True
-
-    @workflow.run
-    async def run(self, order: Order) -> str:
-        timeout = timedelta(seconds=5)
-        await workflow.execute_activity(step, order, start_to_close_timeout=timeout)
-        await workflow.wait_condition(lambda: self.approved, timeout=timedelta(hours=1))
-        await workflow.execute_activity(step, order, start_to_close_timeout=timeout)
-        return await workflow.execute_activity(step, order, start_to_close_timeout=timeout)
-
-
-async def serve_baseline(address: str) -> None:
-    client, executor = await Client.connect(address), ThreadPoolExecutor(100)
-    options: Any = {"workflows": [Baseline], "activities": [step], "activity_executor": executor}
-    async with Worker(client, task_queue=QUEUES["Baseline"], **options):
-        print("Worker started", flush=True)
-        await asyncio.Event().wait()
 
 
 @asynccontextmanager
@@ -70,7 +36,7 @@ async def worker(client: Client, name: str, folder: str) -> AsyncIterator[int]:
     address = client.service_client.config.target_host
     command, cwd = (["worker.py"], folder)
     if name == "Baseline":
-        command, cwd = (["-m", "tests.tools.benchmark", address], ".")
+        command, cwd = (["-m", "tests.tools.baseline", address], ".")
     options: Any = {"env": {"TEMPORAL_ADDRESS": address}, "stdout": PIPE, "stderr": DEVNULL}
     process = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=cwd, **options)
     try:
@@ -104,7 +70,6 @@ async def repeat(times: int, in_flight: int, work: Callable[[], Awaitable[Any]])
 
 
 async def start(client: Client, name: str, approved: bool) -> WorkflowHandle[Any, Any]:
-    """Start an order that is approved already, or wait until it waits for its approval."""
     order, signal = new_order(str(uuid4())), "approve_order" if approved else None
     handle: WorkflowHandle[Any, Any] = await client.start_workflow(
         name, order, id=order.order_id, task_queue=QUEUES[name], start_signal=signal
@@ -148,11 +113,8 @@ async def compare(client: Client, folder: str, load: list[Any], seconds: int) ->
         error = statistics.stdev(ratios) / len(ratios) ** 0.5
         ratio = f"{statistics.mean(ratios):.3f} ± {error:.3f}"
         cells.append(f"{statistics.mean(values):.1f} ({ratio})")
-    row(f"{load[0]} in flight, approved {'at the start' if load[1] else 'while waiting'}", *cells)
-
-
-def row(*cells: str) -> None:
-    print(f"| {' | '.join(cells)} |", flush=True)
+    when = "at the start" if load[1] else "while waiting"
+    ROWS.append([f"{load[0]} in flight, approved {when}", *cells])
 
 
 async def growth(client: Client, folder: str) -> None:
@@ -160,14 +122,14 @@ async def growth(client: Client, folder: str) -> None:
     async with worker(client, name, folder) as pid, worker(client, name, folder):
         await measure(client, name, pid, 20, True, 60)
         rate, latency, *_ = await measure(client, name, pid, 20, True, 300)
-        row("20 in flight, 2 workers", f"{rate:.1f}", f"{latency:.1f}", "", "")
+        ROWS.append(["20 in flight, 2 workers", f"{rate:.1f}", f"{latency:.1f}", "", ""])
     for number in (100, 2_000):
         async with worker(client, name, folder) as pid:
             await measure(client, name, pid, 20, True, 60)
             before = memory(pid, "VmRSS")
             handles = await repeat(number, 50, lambda: start(client, name, approved=False))
             each = 1024 * (memory(pid, "VmRSS") - before) / number
-            row(f"{number:,} orders waiting", "", "", "", f"{each:.0f} KiB per order")
+            ROWS.append([f"{number:,} orders waiting", "", "", "", f"{each:.0f} KiB per order"])
             await asyncio.gather(*[handle.terminate() for handle in handles])
 
 
@@ -183,12 +145,11 @@ async def main() -> None:
         async with await WorkflowEnvironment.start_local(
             dev_server_existing_path=shutil.which("temporal"), dev_server_log_level="never"
         ) as server:
-            row("Load", "Orders/s", "Median latency, ms", "Worker CPU per order, ms", "Memory, MiB")
-            row(*["---"] * 5)
             for *load, seconds in LOADS:
                 await compare(server.client, folder, load, seconds)
             await growth(server.client, folder)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve_baseline(sys.argv[1]) if sys.argv[1:] else main())
+    asyncio.run(main())
+    print("\n".join(f"| {' | '.join(cells)} |" for cells in ROWS))
