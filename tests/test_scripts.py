@@ -35,7 +35,6 @@ async def script(folder: Path, name: str, server: WorkflowEnvironment) -> AsyncI
 
 
 async def line_with(text: str, process: Process) -> str:
-    """Read the output of a process up to a line with a text, and return that line."""
     assert process.stdout
     async with asyncio.timeout(60):
         async for line in process.stdout:

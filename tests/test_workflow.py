@@ -183,6 +183,8 @@ async def test_current_details_say_until_when_approval_is_awaited(
     server: WorkflowEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
+    hour = (await server.get_current_time()).hour
+    await server.sleep(timedelta(hours=(14 - hour) % 24))  # 14:00 isn't 02:00
     async with new_worker(server.client):
         handle = await start(server)
         await wait_for_event(handle, "TIMER_STARTED")

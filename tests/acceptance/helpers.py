@@ -30,7 +30,6 @@ def scenario(title: str) -> str:
 
 
 def edit_of(title: str) -> tuple[str, str, str]:
-    """Return the file that a scenario edits, and the text before and after."""
     text = " ".join(scenario(title).split())
     file, edit = re.findall(r"edit\*\* `(\w+\.py)`: (.*?)\. ", text, re.I)[0]
     if edit.startswith("uncomment"):

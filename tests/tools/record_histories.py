@@ -63,7 +63,6 @@ async def record(client: Client, name: str) -> None:
 
 
 async def main() -> None:
-    """Record all histories side by side. Two of them wait for 30 seconds."""
     activities.SIMULATED_LATENCY_SECONDS = 0
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=shutil.which("temporal"), dev_server_log_level="never"
