@@ -154,7 +154,7 @@ async def test_log_is_one_line_on_the_terminal_and_complete_in_a_file(sample: Sa
     time, (others, orders) = r"\d\d:\d\d:\d\d", worker.stderr.split(" by zero\n")
     assert re.match(f"{time} core error\n{time} about no order\nTraceback ", others)
     assert all(re.match(f"{time} {workflow_id} ", line) for line in orders.splitlines())
-    assert "Traceback" in (sample.folder / "worker.log").read_text()
+    assert "in deliver_order\n" in (sample.folder / "worker.log").read_text()
 
 
 async def test_worker_needs_neither_its_logging_part_nor_visibility(
