@@ -29,7 +29,7 @@ class Order:
 
 
 async def connect() -> Client:
-    """Connect as TEMPORAL_* or temporal.toml say. Raises SystemExit after 30 s without success."""
+    """Connect with TEMPORAL_* or temporal.toml. Raises SystemExit after 30 s without success."""
     try:
         config = ClientConfig.load_client_connect_config()
     except (RuntimeError, ValueError, OSError) as error:
@@ -50,7 +50,7 @@ async def connect() -> Client:
 
 
 def run(main: Coroutine[None, None, None]) -> None:
-    """Run a script and end its process: 0, 130 after Ctrl-C, 1 with a line or a traceback."""
+    """Run a script and end its process: status 0, 130 after Ctrl-C, or 1 after an error."""
     status = 1
     try:
         asyncio.run(main)

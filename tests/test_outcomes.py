@@ -82,7 +82,7 @@ async def test_outcome(
             await reach(moment)
             if canceled == moment:  # The step ends after the order.
                 await closed.wait()
-                # The server's clock stands still during a step, even after the order has ended.
+                # The server's clock stops during a step, even after the order has ended.
                 await client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
             return str(getattr(activities, name)(order))
 
