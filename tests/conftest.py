@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -13,6 +14,8 @@ import activities
 @pytest.fixture(scope="session", autouse=True)
 def _environment() -> Iterator[None]:
     """Ignore the developer's Temporal settings, except TEMPORAL_DEBUG for breakpoints."""
+    # A shell ignores Ctrl-C in a background job, and programs that the job starts inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
             if name.startswith("TEMPORAL_") and name != "TEMPORAL_DEBUG":
@@ -23,14 +26,12 @@ def _environment() -> Iterator[None]:
 
 @pytest.fixture
 def _no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the activities of this process take no time."""
     monkeypatch.setattr(activities, "SIMULATED_LATENCY_SECONDS", 0)
 
 
 # Without the wheels of the group "server", both paths are None and the SDK downloads its servers.
 @pytest.fixture
 async def server() -> AsyncIterator[WorkflowEnvironment]:
-    """An SDK test server, whose clock skips ahead while a test waits for a result."""
     # start_time_skipping_v2, on the dev server, takes a second for each skip.
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=shutil.which("temporal-test-server")
@@ -40,7 +41,6 @@ async def server() -> AsyncIterator[WorkflowEnvironment]:
 
 @pytest.fixture(scope="session")
 async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
-    """A dev server, shared by all tests that need a real one."""
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=shutil.which("temporal"), dev_server_log_level="never"
     ) as environment:
