@@ -166,7 +166,6 @@ class Sample:
         await wait_for_event(self.handle(workflow_id), event)
 
     def edit(self, file: str, before: str, after: str) -> None:
-        """Edit the one place in a file that has a text."""
         path = self.folder / file
         text = path.read_text()
         assert text.count(before) == 1, f"{file} has {before!r} {text.count(before)} times"

@@ -34,6 +34,8 @@ async def test_worker_killed_in_each_step(sample: Sample) -> None:
 
 
 async def test_attempt_of_a_suspended_worker_is_retried_by_another(sample: Sample) -> None:
+    # With free slots, a suspended worker may take the next attempt, too.
+    sample.edit("worker.py", "task_queue=", "max_concurrent_activities=1, task_queue=")
     first = await sample.worker()
     starter, workflow_id = await sample.starter()
     await first.prints(AUTHORIZING)

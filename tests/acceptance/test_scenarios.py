@@ -88,10 +88,10 @@ async def test_api_downtime(sample: Sample) -> None:
 
 
 async def worker_in_a_shell(sample: Sample) -> Program:
-    """Start a worker as a shell's job. The shell kills it when its own input ends."""
+    """Start a worker in a shell, which kills it when its own input ends."""
     assert "run `kill -9 %%`" in README
-    script = f"set -m; {sys.executable} worker.py & read -r; kill -9 %%; wait"
-    shell = await sample.start("bash", "-c", script, stdin=asyncio.subprocess.PIPE)
+    command = ["bash", "-c", 'set -m; "$0" worker.py & read -r; kill -9 %%; wait', sys.executable]
+    shell = await sample.start(*command, stdin=asyncio.subprocess.PIPE)
     await shell.prints(STARTED)
     return shell
 
@@ -177,8 +177,7 @@ async def test_change_of_the_workflow(sample: Sample) -> None:
     sample.edit(file, f"        {after}", patch)
     worker = await sample.worker()
     new, new_id = await sample.starter()
-    query = re.findall(r"temporal workflow list --query '(.*?)'`", README, re.S)[0]
-    query = " ".join(query.split())
+    query = re.findall(r"temporal workflow list --query '(.*?)'`", " ".join(README.split()))[0]
     assert workflow_id in (await sample.temporal("workflow", "list", "--query", query)).stdout
     assert await replay_status(sample) == 0
     assert await starter.exits(25) == 0
