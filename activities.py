@@ -22,7 +22,7 @@ def process_payment(order: Order) -> str:
     if order.quantity < 1:
         raise ApplicationError("quantity must be >= 1", type="InvalidOrder", non_retryable=True)
     month, year = map(int, order.cc_expiry.split("/"))
-    # Not the current time: a retry must not decline a card that an earlier attempt authorized.
+    # Use the scheduled time: a retry must not decline a card that an earlier attempt authorized.
     if (2000 + year, month) < activity.info().scheduled_time.timetuple()[:2]:
         raise ApplicationError("credit card expired", type="CreditCardExpired", non_retryable=True)
     total = f"${order.quantity * Decimal(order.price)}"

@@ -9,7 +9,7 @@ from workflow import APPROVAL_TIMEOUT, OrderFulfillment
 
 
 async def main() -> None:
-    """Print the result of a new order. Raises SystemExit if the order ends in any other way."""
+    """Print the result of a new order. Raises SystemExit if the order isn't fulfilled."""
     client = await connect()
     order_id = f"order-{uuid4().hex[:7]}"
     # Scenario "invalid order": change the 12/99 to 12/23.

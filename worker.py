@@ -18,7 +18,7 @@ from workflow import ATTEMPT_TIMEOUT, OrderFulfillment
 
 
 async def main() -> None:
-    """Run until Ctrl-C or SIGTERM, then give running activities the time of one attempt."""
+    """Run until Ctrl-C or SIGTERM, then let running activities finish their attempt."""
     client = await connect()
     try:  # The Worker checks this too, but fails with a traceback.
         request = DescribeNamespaceRequest(namespace=client.namespace)
@@ -59,7 +59,7 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     logging.getLogger().handlers[0].setFormatter(_OneLine("%(asctime)s %(message)s", "%H:%M:%S"))
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
-    # Nondeterminism (code TMPRL1100) is logged by the SDK's core only, other failures twice.
+    # Only the SDK's core logs nondeterminism (TMPRL1100). It would log other failures twice.
     core = logging.getLogger("temporalio.core")
     core.addFilter(lambda log: log.levelno >= logging.ERROR or "TMPRL1100" in log.getMessage())
     logs = LoggingConfig("warn", LogForwardingConfig(core))

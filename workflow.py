@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from shared import Order
 
 APPROVAL_TIMEOUT = timedelta(seconds=30)
-ATTEMPT_TIMEOUT = timedelta(seconds=5)  # also how long a retry takes after a worker crash
+ATTEMPT_TIMEOUT = timedelta(seconds=5)  # also delays the retry after a worker crash
 RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=10))  # unlimited attempts
 
 

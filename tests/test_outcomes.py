@@ -1,4 +1,4 @@
-"""Everything that can happen to an order, in every combination, ends as ``expected`` says."""
+"""Every combination of card, outage, approval and cancellation ends as ``expected`` says."""
 
 import asyncio
 import shutil

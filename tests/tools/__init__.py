@@ -1,1 +1,1 @@
-"""Programs that measure and record; none is a test. RESULTS.md says what an order costs."""
+"""Programs that measure and record. The README shows the measurements."""
