@@ -9,12 +9,12 @@ from temporalio.exceptions import ApplicationError
 
 from shared import Order
 
-SIMULATED_LATENCY_SECONDS = 1.0  # Replace each sleep with your own call. It may block its thread.
+SIMULATED_LATENCY_SECONDS = 1.0  # Replace each sleep with your own call. It may block.
 
 
 @activity.defn
 def process_payment(order: Order) -> str:
-    """Authorize the payment. Fails without a retry as ``InvalidOrder`` or ``CreditCardExpired``."""
+    """Authorize the payment. Fails permanently as ``InvalidOrder`` or ``CreditCardExpired``."""
     if not re.fullmatch("(0[1-9]|1[0-2])/[0-9]{2}", order.cc_expiry):
         raise ApplicationError("cc_expiry must be MM/YY", type="InvalidOrder", non_retryable=True)
     if not re.fullmatch("[0-9]+[.][0-9]{2}", order.price):

@@ -17,7 +17,7 @@ TASK_QUEUE = "order-fulfillment"
 
 @dataclass(frozen=True)
 class Order:
-    """A customer's order. An item costs ``price``, as dollars and cents; ``cc_expiry`` is MM/YY."""
+    """A customer's order. ``price`` is per item, in dollars and cents; ``cc_expiry`` is MM/YY."""
 
     # Give new fields a default: running orders were started without them. Don't validate in
     # __post_init__: an error there fails the workflow task, over and over, instead of the order.

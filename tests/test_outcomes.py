@@ -66,8 +66,8 @@ async def test_outcome(
 ) -> None:
     client, closed, order_id = shared_server.client, asyncio.Event(), f"order-{uuid4()}"
 
-    async def reach(moment: str) -> None:
-        """Cancel and approve the order, if it is time to."""
+    async def act(moment: str) -> None:
+        """Cancel and approve the order, if due now."""
         if canceled == moment:
             await handle.cancel()
         for _ in range({moment: 1, f"twice {moment}": 2}.get(approved, 0)):
@@ -79,7 +79,7 @@ async def test_outcome(
         async def run(order: Order) -> str:
             if name == "reserve_inventory" and activity.info().attempt <= failures:
                 raise ConnectionError("API is down")
-            await reach(moment)
+            await act(moment)
             if canceled == moment:  # The step ends after the order.
                 await closed.wait()
                 # The server's clock stops during a step, even after the order has ended.
@@ -106,17 +106,17 @@ async def test_outcome(
             closed.set()
 
     async def run() -> str:
-        await reach("at start")
+        await act("at start")
         async with new_worker(client, **options):
             waits = approved in ("never", "waiting", "after timeout")
             if not waits or card == "expired card" or canceled == "in payment":
                 return await ending()
             await wait_for_event(handle, "TIMER_STARTED")
-            await reach("waiting")
+            await act("waiting")
             if "waiting" in (approved, canceled) or "after timeout" not in (approved, canceled):
                 return await ending()
         await shared_server.sleep(APPROVAL_TIMEOUT)
-        await reach("after timeout")
+        await act("after timeout")
         async with new_worker(client, **options):
             return await ending()
 

@@ -43,7 +43,7 @@ async def line_with(text: str, process: Process) -> str:
     raise AssertionError(f"the output ended without {text!r}")
 
 
-async def test_three_orders_are_fulfilled_side_by_side_though_each_step_blocks(
+async def test_blocking_activities_run_in_parallel(
     dev_server: WorkflowEnvironment, tmp_path: Path
 ) -> None:
     for path in ROOT.glob("*.py"):

@@ -92,7 +92,7 @@ async def test_approval_wins_over_timeout_after_downtime(server: WorkflowEnviron
         assert await handle.result() == RESULT
 
 
-async def test_canceled_order_ends_and_waits_no_longer(server: WorkflowEnvironment) -> None:
+async def test_canceled_order_stops_waiting(server: WorkflowEnvironment) -> None:
     async with new_worker(server.client):
         handle = await start(server)
         await wait_for_event(handle, "TIMER_STARTED")
@@ -179,7 +179,7 @@ async def test_activity_timeouts_and_retry_policy(server: WorkflowEnvironment) -
         assert step.schedule_to_close_timeout.ToTimedelta() > timedelta(days=3000)
 
 
-async def test_current_details_say_until_when_approval_is_awaited(
+async def test_current_details_show_approval_deadline(
     server: WorkflowEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -195,5 +195,5 @@ async def test_current_details_say_until_when_approval_is_awaited(
         assert "needs the signal approve_order by" in caplog.text
         await failure_of(handle)
         assert await current_details(handle) == ""
-        # The server may still turn down what a workflow task did, so the workflow doesn't log it.
+        # The server may still reject a workflow task's result, so the workflow doesn't log it.
         assert "expired" not in caplog.text

@@ -51,7 +51,7 @@ async def test_printed_command_works_in_another_terminal(sample: Sample) -> None
     assert "fulfilled" in await sample.handle(commands[1].split()[4]).result(), "despite Ctrl-C"
 
 
-async def test_worker_stops_after_its_activity_or_at_the_second_ctrl_c(sample: Sample) -> None:
+async def test_graceful_shutdown_and_second_ctrl_c(sample: Sample) -> None:
     sample.shorten(latency=3)
     twice = [signal.SIGINT] * 2
     # A process manager may send SIGTERM to uv and to the worker, and uv sends it again.
@@ -115,7 +115,7 @@ async def test_wrong_setting_ends_in_one_line(sample: Sample) -> None:
             assert script.stdout == ""
 
 
-async def test_input_that_does_not_decode_is_never_paid(sample: Sample) -> None:
+async def test_undecodable_input_is_never_paid(sample: Sample) -> None:
     worker = await sample.worker()
     fields = vars(new_order())
     start = ["workflow", "start", "--type", "OrderFulfillment", "--task-queue", "order-fulfillment"]
@@ -157,7 +157,7 @@ async def test_log_is_one_line_on_the_terminal_and_complete_in_a_file(sample: Sa
     assert "in deliver_order\n" in (sample.folder / "worker.log").read_text()
 
 
-async def test_worker_needs_neither_its_logging_part_nor_visibility(
+async def test_worker_runs_without_logging_or_visibility(
     sample: Sample, server: WorkflowEnvironment
 ) -> None:
     """The SDK's test server has no visibility."""

@@ -33,7 +33,7 @@ async def test_worker_killed_in_each_step(sample: Sample) -> None:
     assert history.activities("SCHEDULED") == history.activities() == STEPS
 
 
-async def test_attempt_of_a_suspended_worker_is_retried_by_another(sample: Sample) -> None:
+async def test_another_worker_retries_suspended_attempt(sample: Sample) -> None:
     # With free slots, a suspended worker may take the next attempt, too.
     sample.edit("worker.py", "task_queue=", "max_concurrent_activities=1, task_queue=")
     first = await sample.worker()
@@ -82,7 +82,7 @@ async def test_order_survives_a_killed_server(own_server: Sample) -> None:
 
 
 async def until_answered(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Repeat a call until the server answers, as it is killed meanwhile."""
+    """Retry a call until the killed server is back."""
     while True:
         with suppress(RPCError):
             return await call()

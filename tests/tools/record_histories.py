@@ -1,7 +1,7 @@
 """Records the event histories that ``test_replay.py`` replays, on a dev server.
 
-Run ``uv run python -m tests.tools.record_histories`` only if a change of the workflow may break the
-orders that the old histories stand for.
+Run ``uv run python -m tests.tools.record_histories`` only if no order that the old histories
+represent is still running.
 """
 
 import asyncio
