@@ -27,7 +27,6 @@ CARDS = {"valid card": "12/99", "expired card": "12/23"}
 FAILURES = [0, 3]  # of the reservation
 APPROVALS = ["never", "at start", "in payment", "twice in payment", "waiting", "after timeout"]
 CANCELS = ["never", "in payment", "waiting", "after timeout", "in reservation", "in delivery"]
-
 MOMENTS = ["in payment", "in reservation", "in delivery"]  # one in each step
 
 
