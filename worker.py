@@ -59,7 +59,7 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     logging.getLogger().handlers[0].setFormatter(_OneLine("%(asctime)s %(message)s", "%H:%M:%S"))
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
-    # Only the SDK's core logs nondeterminism (TMPRL1100). It would log other failures twice.
+    # Only the SDK's core logs nondeterminism (TMPRL1100). Its other warnings repeat the SDK's.
     core = logging.getLogger("temporalio.core")
     core.addFilter(lambda log: log.levelno >= logging.ERROR or "TMPRL1100" in log.getMessage())
     logs = LoggingConfig("warn", LogForwardingConfig(core))

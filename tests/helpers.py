@@ -27,7 +27,7 @@ def new_order(order_id: str = "order-1", **changes: Any) -> Order:
 
 
 def new_worker(client: Client, **options: Any) -> Worker:
-    """Return a worker that replays each workflow task. Nondeterminism fails the order."""
+    """Return a worker that replays the history at each task. Nondeterminism fails the order."""
     defaults = {
         "task_queue": TASK_QUEUE,
         "workflows": [OrderFulfillment],

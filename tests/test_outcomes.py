@@ -130,7 +130,7 @@ async def test_outcome(
         outcome = await run()
     history = await read_history(handle)
     assert (outcome, len(history.activities())) == expected(card, approved, canceled)
-    assert history.events[-1].startswith("WORKFLOW_EXECUTION_"), "nothing happens after the end"
+    assert history.events[-1].startswith("WORKFLOW_EXECUTION_"), "no event follows the end"
     for state in ("SCHEDULED", "COMPLETED"):
         assert history.activities(state) == STEPS[: len(history.activities(state))]
     if "reserve_inventory" in history.activities():

@@ -1,4 +1,4 @@
-"""What happens to an order, on the time-skipping server: a wait of 30 seconds takes no time."""
+"""The workflow, on the time-skipping server: a wait of 30 seconds takes no time."""
 
 import itertools
 import logging
