@@ -87,7 +87,7 @@ class Program:
         os.killpg(self.process.pid, number)
 
     async def kill(self) -> None:
-        if self.process.returncode is None:
+        with suppress(ProcessLookupError):  # It may have ended by itself.
             self.send(signal.SIGKILL)
         await self.process.wait()
 
