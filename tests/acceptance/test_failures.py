@@ -77,7 +77,7 @@ async def test_order_survives_a_killed_server(own_server: Sample) -> None:
     await own_server.serve()
     await own_server.approve(workflow_id)
     assert "fulfilled" in await own_server.handle(workflow_id).result()
-    # A lost server mustn't fill the terminal.
+    # A short outage mustn't fill the terminal.
     assert all(workflow_id in line for line in worker.stderr.splitlines())
 
 
