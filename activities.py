@@ -1,4 +1,4 @@
-"""The three activities of an order. Each stands in for a call to another service."""
+"""Stand-ins for calls that a crash can repeat: give each the order ID as its idempotency key."""
 
 import re
 import time
@@ -9,25 +9,27 @@ from temporalio.exceptions import ApplicationError
 
 from shared import Order
 
-SIMULATED_LATENCY_SECONDS = 1.0  # Replace each sleep with your own call. It may block.
+# Replace each sleep with your own call. Give the call a timeout shorter than ATTEMPT_TIMEOUT:
+# a call that outlasts its attempt runs beside its own retry, and keeps a thread.
+SIMULATED_LATENCY_SECONDS = 1.0
 
 
 @activity.defn
 def process_payment(order: Order) -> str:
-    """Authorize the payment. Fails permanently as ``InvalidOrder`` or ``CreditCardExpired``."""
+    """Authorize the payment. Fails with ``InvalidOrder`` or ``CreditCardExpired``, not retried."""
     if not re.fullmatch("(0[1-9]|1[0-2])/[0-9]{2}", order.cc_expiry):
         raise ApplicationError("cc_expiry must be MM/YY", type="InvalidOrder", non_retryable=True)
-    if not re.fullmatch("[0-9]+[.][0-9]{2}", order.price):
-        raise ApplicationError("price must be like 19.99", type="InvalidOrder", non_retryable=True)
-    if order.quantity < 1:
-        raise ApplicationError("quantity must be >= 1", type="InvalidOrder", non_retryable=True)
-    month, year = map(int, order.cc_expiry.split("/"))
+    if not re.fullmatch("[0-9]{1,6}[.][0-9]{2}", order.price):
+        reason = "price must be 0.00 to 999999.99"
+        raise ApplicationError(reason, type="InvalidOrder", non_retryable=True)
+    if not 1 <= order.quantity <= 999:
+        raise ApplicationError("quantity must be 1 to 999", type="InvalidOrder", non_retryable=True)
+    month, year = order.cc_expiry.split("/")
     # Use the scheduled time: a retry must not decline a card that an earlier attempt authorized.
-    if (2000 + year, month) < activity.info().scheduled_time.timetuple()[:2]:
+    if f"20{year}-{month}" < f"{activity.info().scheduled_time:%Y-%m}":
         raise ApplicationError("credit card expired", type="CreditCardExpired", non_retryable=True)
     total = f"${order.quantity * Decimal(order.price)}"
     # Authorize, don't charge: the order may expire, and an unused authorization lapses by itself.
-    # If the worker dies now, the retry authorizes again. The idempotency key makes that safe.
     activity.logger.info("authorizing %s, idempotency key %s", total, order.order_id)
     time.sleep(SIMULATED_LATENCY_SECONDS)
     return f"authorized {total}"

@@ -11,8 +11,8 @@ with workflow.unsafe.imports_passed_through():
     from shared import Order
 
 APPROVAL_TIMEOUT = timedelta(seconds=30)
-ATTEMPT_TIMEOUT = timedelta(seconds=5)  # also delays the retry after a worker crash
-RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=10))  # unlimited attempts
+ATTEMPT_TIMEOUT = timedelta(seconds=5)  # also how long the server waits for a crashed worker
+RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=10))  # for the demo; default: 100 s
 
 
 @workflow.defn
@@ -29,29 +29,36 @@ class OrderFulfillment:
 
     @workflow.run
     async def run(self, order: Order) -> str:
-        """Return what was done. Fails as ``OrderExpired`` or because the payment is declined."""
-        # Scenario "change of the workflow": uncomment the next line while an order waits.
+        """Return what was done. Fails with ``OrderExpired``, or if the payment is declined."""
+        # Scenario "workflow change": uncomment the next line while an order waits.
         # await workflow.sleep(1)
         payment = await workflow.execute_activity(
             process_payment, order, start_to_close_timeout=ATTEMPT_TIMEOUT, retry_policy=RETRIES
         )
         # Scenario "bug in workflow": uncomment the next line and restart the worker.
         # raise RuntimeError("workflow bug!")
-        deadline = f"{workflow.now() + APPROVAL_TIMEOUT:%Y-%m-%d %H:%M:%S} UTC"
-        workflow.logger.info("needs the signal approve_order by %s", deadline)
-        workflow.set_current_details(f"Waiting for the signal approve_order until {deadline}")
+        wait = f"waits up to {APPROVAL_TIMEOUT.total_seconds():.0f} s for the signal approve_order"
+        deadline = workflow.now() + APPROVAL_TIMEOUT
+        workflow.logger.info(wait)
+        workflow.set_current_details(f"The order {wait}, until {deadline:%Y-%m-%d %H:%M:%S} UTC")
         try:
-            await workflow.wait_condition(lambda: self._approved, timeout=APPROVAL_TIMEOUT)
+            await workflow.wait_condition(
+                lambda: self._approved, timeout=APPROVAL_TIMEOUT, timeout_summary="human approval"
+            )
         except TimeoutError:
-            pass  # After downtime, the approval and the timeout can arrive together.
+            if not self._approved:  # After downtime, approval and timeout can arrive together.
+                raise ApplicationError("order expired", type="OrderExpired") from None
         finally:
             workflow.set_current_details("")
-        if not self._approved:
-            raise ApplicationError("order expired", type="OrderExpired")
         reservation = await workflow.execute_activity(
             reserve_inventory, order, start_to_close_timeout=ATTEMPT_TIMEOUT, retry_policy=RETRIES
         )
+        # Cancellation can't stop a running delivery: wait, so that a delivered order is fulfilled.
         delivery = await workflow.execute_activity(
-            deliver_order, order, start_to_close_timeout=ATTEMPT_TIMEOUT, retry_policy=RETRIES
+            deliver_order,
+            order,
+            start_to_close_timeout=ATTEMPT_TIMEOUT,
+            retry_policy=RETRIES,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
         return f"Order {order.order_id} fulfilled: {payment}, approved, {reservation}, {delivery}."
