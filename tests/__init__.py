@@ -1,1 +1,1 @@
-"""Tests to copy with the sample: its activities, its workflow and the replay of its histories."""
+"""Tests to copy with the sample: the activities, the workflow, the worker and the replay."""

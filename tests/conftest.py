@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-import activities
-
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment() -> Iterator[None]:
@@ -22,11 +20,6 @@ def _environment() -> Iterator[None]:
                 patch.delenv(name)
         patch.setenv("TEMPORAL_CONFIG_FILE", os.devnull)
         yield
-
-
-@pytest.fixture
-def _no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activities, "SIMULATED_LATENCY_SECONDS", 0)
 
 
 # Without the wheels of the group "server", both paths are None and the SDK downloads its servers.

@@ -1,23 +1,46 @@
-"""An order to test with, a worker to run it, and what its event history says."""
+"""Stub activities, an order to test with, a worker to run it, and what its event history says."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from temporalio import workflow
+from temporalio import activity
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.exceptions import TimeoutError as OrderTimeoutError
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities import deliver_order, process_payment, reserve_inventory
 from shared import TASK_QUEUE, Order
-from workflow import OrderFulfillment
+from workflow import APPROVAL_TIMEOUT, OrderFulfillment
 
-ACTIVITIES = [process_payment, reserve_inventory, deliver_order]
-STEPS = [activity.__name__ for activity in ACTIVITIES]
+# What each activity returns for new_order(). Only test_activities.py runs the real activities.
+RESULTS = {
+    "process_payment": "authorized $39.98",
+    "reserve_inventory": "reserved 2 x Temporal mug",
+    "deliver_order": "delivered",
+}
+STEPS = list(RESULTS)
+HISTORIES = Path(__file__).parent / "histories"
+# What happens to the orders whose histories record_histories.py records: see run_order().
+RECORDED = {
+    "approved_early": "start: approve",
+    "approved_late": "downtime: approve",
+    "canceled": "wait: cancel",
+    "declined": "process_payment: decline",
+    "expired": "wait: nothing",
+    "fulfilled": "wait: approve",
+    "outage": "wait: approve; reserve_inventory: fail",
+}
+
+Handle = WorkflowHandle[OrderFulfillment, str]
+Action = Callable[[], Awaitable[None]]
 
 
 def new_order(order_id: str = "order-1", **changes: Any) -> Order:
@@ -26,37 +49,106 @@ def new_order(order_id: str = "order-1", **changes: Any) -> Order:
     return Order(**{"order_id": order_id, **fields, **changes})
 
 
-def new_worker(client: Client, **options: Any) -> Worker:
-    """Return a worker that replays the history at each task. Nondeterminism fails the order."""
-    defaults = {
-        "task_queue": TASK_QUEUE,
-        "workflows": [OrderFulfillment],
-        "activities": ACTIVITIES,
-        "activity_executor": ThreadPoolExecutor(10),
-        "max_concurrent_activities": 10,
-        "max_cached_workflows": 0,
-        "workflow_failure_exception_types": [workflow.NondeterminismError],
-    }
-    return Worker(client, **{**defaults, **options})
+def stub(name: str, action: Action | None = None) -> Callable[..., Any]:
+    """Return an activity that runs the action, if any, and returns the result of the real one."""
+
+    @activity.defn(name=name)
+    async def run(order: Order) -> str:
+        if action:
+            await action()
+        return RESULTS[name]
+
+    return run
 
 
-async def wait_for(condition: Callable[[], Awaitable[Any]], what: str, seconds: float = 60) -> Any:
-    """Return the first true value of a condition, or fail when the time is up."""
-    deadline = time.monotonic() + seconds
-    while not (value := await condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        await asyncio.sleep(0.05)
-    return value
+def new_worker(client: Client, actions: Mapping[str, Action] = {}) -> Worker:
+    """Return a worker with stub activities, some of which run an action.
+
+    It replays the event history at each workflow task. Any error in the workflow fails the order.
+    """
+    return Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=[OrderFulfillment],
+        activities=[stub(name, actions.get(name)) for name in STEPS],
+        max_cached_workflows=0,
+        workflow_failure_exception_types=[Exception],
+    )
+
+
+async def start(client: Client, order_id: str = "order-1") -> Handle:
+    """Start an order. If it is stuck, it times out, and the time-skipping server skips to that."""
+    return await client.start_workflow(
+        OrderFulfillment.run,
+        new_order(order_id),
+        id=order_id,
+        task_queue=TASK_QUEUE,
+        execution_timeout=APPROVAL_TIMEOUT + timedelta(minutes=10),
+    )
+
+
+async def result_of(handle: Handle) -> str:
+    """Return the result of an order. If it timed out, say which activity it waited for."""
+    try:
+        return await handle.result()
+    except WorkflowFailureError as failure:
+        if isinstance(failure.cause, OrderTimeoutError):
+            history = await read_history(handle)
+            waiting = set(history.activities("SCHEDULED")) - set(history.activities())
+            raise AssertionError(f"{handle.id} waited for {waiting or 'a worker'}") from failure
+        raise
+
+
+async def run_order(server: WorkflowEnvironment, order_id: str, case: str) -> tuple[Handle, str]:
+    """Run an order to which the case happens, and return how it ends.
+
+    A case like "wait: approve; deliver_order: fail, cancel" names moments and actions. The moments
+    are "start" (no worker runs yet), a step, "wait" (for the approval), and "downtime" (no worker
+    runs, and the time for the approval is over). A step that fails does so three times.
+    """
+    happens = dict(part.split(": ") for part in case.split("; "))
+
+    async def act(moment: str) -> None:
+        for action in happens.get(moment, "nothing").split(", "):
+            match action:
+                case "approve":
+                    await handle.signal(OrderFulfillment.approve_order)
+                case "cancel":
+                    await handle.cancel()
+                    if moment in STEPS:
+                        await wait_for_event(handle, f"ACTIVITY_TASK_CANCEL_REQUESTED {moment}")
+                case "decline":
+                    raise ApplicationError("expired", type="CreditCardExpired", non_retryable=True)
+                case "fail" if activity.info().attempt <= 3:
+                    raise ConnectionError("API is down")
+
+    actions = {step: partial(act, step) for step in STEPS}
+    handle = await start(server.client, order_id)
+    await act("start")
+    if "downtime" in happens:
+        async with new_worker(server.client, actions):
+            await wait_for_event(handle, "TIMER_STARTED")
+        await server.sleep(APPROVAL_TIMEOUT)
+        await wait_for_event(handle, "TIMER_FIRED")
+        await act("downtime")
+    async with new_worker(server.client, actions):
+        if "wait" in happens:
+            await wait_for_event(handle, "TIMER_STARTED")
+            await act("wait")
+        try:
+            return handle, await result_of(handle)
+        except WorkflowFailureError as failure:
+            cause = failure.cause.__cause__ or failure.cause
+            return handle, "canceled" if isinstance(cause, CancelledError) else str(cause)
 
 
 @dataclass
 class History:
-    """The event history of an order. An event is ``ACTIVITY_TASK_COMPLETED deliver_order``, say."""
+    """What the event history of an order says."""
 
-    events: list[str] = field(default_factory=list)
-    times: dict[str, float] = field(default_factory=dict)  # of the first event of each name, in s
-    retries: int = 0  # attempts of activities after the first
-    failures: list[str] = field(default_factory=list)  # messages of failed workflow tasks
+    events: list[str]  # like "TIMER_FIRED" and "ACTIVITY_TASK_COMPLETED deliver_order"
+    times: dict[str, float]  # of the first event of each name, in seconds
+    retries: int  # attempts of activities after the first
 
     def activities(self, state: str = "COMPLETED") -> list[str]:
         """Return the activities that were scheduled, started or completed, in order."""
@@ -65,31 +157,24 @@ class History:
 
 
 async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
-    history, scheduled = History(), {}
+    history, steps = History([], {}, 0), {}
     async for event in handle.fetch_history_events():
         name = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
+        attributes = getattr(event, event.WhichOneof("attributes") or "")
         if name == "ACTIVITY_TASK_SCHEDULED":
-            activity = event.activity_task_scheduled_event_attributes.activity_type.name
-            scheduled[event.event_id] = activity
-            name += f" {activity}"
-        elif name == "ACTIVITY_TASK_STARTED":
-            started = event.activity_task_started_event_attributes
-            history.retries += started.attempt - 1
-            name += f" {scheduled[started.scheduled_event_id]}"
-        elif name == "ACTIVITY_TASK_COMPLETED":
-            completed = event.activity_task_completed_event_attributes
-            name += f" {scheduled[completed.scheduled_event_id]}"
-        elif name == "WORKFLOW_TASK_FAILED":
-            history.failures.append(event.workflow_task_failed_event_attributes.failure.message)
+            steps[event.event_id] = attributes.activity_type.name
+        if name == "ACTIVITY_TASK_STARTED":
+            history.retries += attributes.attempt - 1
+        if name.startswith("ACTIVITY_TASK_"):
+            name += " " + steps[getattr(attributes, "scheduled_event_id", event.event_id)]
         history.events.append(name)
         history.times.setdefault(name, event.event_time.ToNanoseconds() / 1e9)
     return history
 
 
-async def wait_for_event(handle: WorkflowHandle[Any, Any], event: str) -> None:
+async def wait_for_event(handle: WorkflowHandle[Any, Any], event: str, seconds: float = 5) -> None:
     """Wait for an event. The time-skipping server has no ``wait_new_event``, so this polls."""
-
-    async def has_event() -> bool:
-        return event in (await read_history(handle)).events
-
-    await wait_for(has_event, f"{event} of {handle.id}")
+    deadline = time.monotonic() + seconds
+    while event not in (history := await read_history(handle)).events:
+        assert time.monotonic() < deadline, f"{handle.id}: no {event} after {history.events[-3:]}"
+        await asyncio.sleep(0.05)

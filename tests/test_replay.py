@@ -1,8 +1,10 @@
 """The workflow's code replays the event histories of all kinds of orders.
 
 When this fails, the change breaks running orders: each of their workflow tasks would fail. Put the
-change under ``workflow.patched``. Record the histories again only if no order is running any more:
-``uv run python -m tests.tools.record_histories``.
+change behind ``workflow.patched``. Then keep the old histories, and add one of an order with the
+change: add it to ``RECORDED`` in ``helpers.py``, and run
+``uv run python -m tests.tools.record_histories``. Delete the histories from before the patch once
+no order from before the patch is running.
 """
 
 from collections.abc import Iterator
@@ -10,13 +12,12 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
+from tests.helpers import HISTORIES, RECORDED
+from tests.tools.record_histories import record
 from workflow import OrderFulfillment
-
-HISTORIES = Path(__file__).parent / "histories"
-NAMES = ["approved_early", "approved_late", "canceled", "declined", "expired", "fulfilled"]
-NAMES += ["outage", "waiting"]
 
 
 def prefixes(path: Path) -> Iterator[WorkflowHistory]:
@@ -27,9 +28,22 @@ def prefixes(path: Path) -> Iterator[WorkflowHistory]:
     yield history
 
 
-@pytest.mark.parametrize("name", NAMES)
-async def test_history_replays(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    for history in prefixes(HISTORIES / f"{name}.json"):
+async def replay(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for history in prefixes(path):
         await Replayer(workflows=[OrderFulfillment]).replay_workflow(history)
         # If the task after the last event fails, the SDK doesn't raise an error but logs it.
         assert not caplog.messages, f"after event {len(history.events)}"
+
+
+@pytest.mark.parametrize("name", RECORDED)
+async def test_history_replays(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    await replay(HISTORIES / f"{name}.json", caplog)
+
+
+async def test_new_history_replays(
+    dev_server: WorkflowEnvironment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await record(dev_server, "approved_early", tmp_path)
+    recorded = (tmp_path / "approved_early.json").read_text()
+    assert "identity" not in recorded
+    await replay(tmp_path / "approved_early.json", caplog)

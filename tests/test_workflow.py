@@ -1,49 +1,97 @@
 """The workflow, on the time-skipping server: a wait of 30 seconds takes no time."""
 
-import itertools
 import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from temporalio import activity, workflow
 from temporalio.api.sdk.v1 import WorkflowMetadata
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowFailureError
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import UnsandboxedWorkflowRunner
 
-import activities
-from activities import process_payment
-from shared import TASK_QUEUE, Order
-from tests.helpers import ACTIVITIES, STEPS, new_order, new_worker, read_history, wait_for_event
+from tests.helpers import (
+    STEPS,
+    Handle,
+    new_worker,
+    read_history,
+    result_of,
+    run_order,
+    start,
+    wait_for_event,
+)
 from workflow import APPROVAL_TIMEOUT, OrderFulfillment
 
-pytestmark = pytest.mark.usefixtures("_no_latency")
+FULFILLED = "Order order-1 fulfilled: authorized $39.98, approved, "
+FULFILLED += "reserved 2 x Temporal mug, delivered."
+# How an order ends, and the number of its completed steps: what happens, as run_order() says
+CASES = {
+    ("OrderExpired: order expired", 1): [
+        "wait: nothing",
+        "downtime: nothing",
+        "process_payment: fail",
+    ],
+    ("CreditCardExpired: expired", 0): [
+        "process_payment: decline",
+        "process_payment: fail, decline",
+        "process_payment: approve, decline",
+        "start: approve; process_payment: decline",
+    ],
+    (FULFILLED, 3): [
+        "start: approve",
+        "start: approve, approve",
+        "start: approve; reserve_inventory: approve; deliver_order: approve",
+        "process_payment: approve",
+        "process_payment: approve, approve",
+        "process_payment: fail, approve",
+        "wait: approve",
+        "wait: approve; reserve_inventory: fail",
+        "wait: approve; deliver_order: fail",
+        "wait: approve; deliver_order: cancel",
+        "start: approve; deliver_order: cancel, approve",
+        "start: approve; deliver_order: fail, cancel",
+        "downtime: approve",
+        "downtime: approve; reserve_inventory: fail; deliver_order: cancel",
+    ],
+    ("canceled", 0): [
+        "start: cancel",
+        "start: approve, cancel",
+        "start: approve; process_payment: cancel",
+        "process_payment: cancel",
+        "process_payment: fail, cancel",
+        "process_payment: approve, cancel",
+    ],
+    ("canceled", 1): [
+        "wait: cancel",
+        "wait: approve; reserve_inventory: cancel",
+        "start: approve; reserve_inventory: fail, cancel",
+        "downtime: cancel",
+        "downtime: cancel, approve",
+        "downtime: approve, cancel",
+        "downtime: approve; reserve_inventory: cancel",
+    ],
+}
 
-Handle = WorkflowHandle[OrderFulfillment, str]
-RESULT = "Order order-1 fulfilled: authorized $39.98, approved, reserved 2 x Temporal mug, "
-RESULT += "delivered."
+
+async def test_approved_order_is_fulfilled(server: WorkflowEnvironment) -> None:
+    async with new_worker(server.client):
+        handle = await start(server.client)
+        await handle.signal(OrderFulfillment.approve_order)
+        assert await result_of(handle) == FULFILLED
 
 
-async def start(
-    server: WorkflowEnvironment, order: Order | None = None, *, approved: bool = False
-) -> Handle:
-    """Start an order. If it is to be approved, do so before a worker runs."""
-    return await server.client.start_workflow(
-        OrderFulfillment.run,
-        order or new_order(),
-        id="order-1",
-        task_queue=TASK_QUEUE,
-        start_signal="approve_order" if approved else None,
-        task_timeout=timedelta(seconds=1),  # when a second failure of a workflow task is seen
-    )
-
-
-async def failure_of(handle: Handle) -> BaseException:
-    with pytest.raises(WorkflowFailureError) as failed:
-        await handle.result()
-    return failed.value.cause
+@pytest.mark.parametrize(
+    ("case", "ending", "completed"),
+    [(case, *expected) for expected, cases in CASES.items() for case in cases],
+)
+async def test_outcome(server: WorkflowEnvironment, case: str, ending: str, completed: int) -> None:
+    handle, ended = await run_order(server, "order-1", case)
+    history = await read_history(handle)
+    assert (ended, len(history.activities())) == (ending, completed)
+    for state in ("SCHEDULED", "COMPLETED"):
+        assert history.activities(state) == STEPS[: len(history.activities(state))]
+    if "reserve_inventory" in history.activities("SCHEDULED"):
+        reserved = history.events.index("ACTIVITY_TASK_SCHEDULED reserve_inventory")
+        assert history.events.index("WORKFLOW_EXECUTION_SIGNALED") < reserved
 
 
 async def current_details(handle: Handle) -> str:
@@ -52,148 +100,36 @@ async def current_details(handle: Handle) -> str:
     return metadata.current_details
 
 
-async def test_approved_order_is_fulfilled(server: WorkflowEnvironment) -> None:
-    async with new_worker(server.client):
-        handle = await start(server)
-        await wait_for_event(handle, "TIMER_STARTED")
-        await handle.signal(OrderFulfillment.approve_order)
-        assert await handle.result() == RESULT
-    assert (await read_history(handle)).activities() == STEPS
-
-
-async def test_order_expires_after_30_seconds(server: WorkflowEnvironment) -> None:
-    async with new_worker(server.client):
-        handle = await start(server)
-        error = await failure_of(handle)
-    assert isinstance(error, ApplicationError)
-    assert (error.message, error.type) == ("order expired", "OrderExpired")
-    history = await read_history(handle)
-    assert history.activities("SCHEDULED") == ["process_payment"]
-    paid = history.times["ACTIVITY_TASK_COMPLETED process_payment"]
-    assert 30 <= history.times["TIMER_FIRED"] - paid < 31
-
-
-async def test_early_and_repeated_approval(server: WorkflowEnvironment) -> None:
-    handle = await start(server, approved=True)
-    await handle.signal(OrderFulfillment.approve_order)
-    async with new_worker(server.client):
-        assert await handle.result() == RESULT
-    assert "TIMER_STARTED" not in (await read_history(handle)).events
-
-
-async def test_approval_wins_over_timeout_after_downtime(server: WorkflowEnvironment) -> None:
-    async with new_worker(server.client):
-        handle = await start(server)
-        await wait_for_event(handle, "TIMER_STARTED")
-    await server.sleep(APPROVAL_TIMEOUT)
-    await wait_for_event(handle, "TIMER_FIRED")
-    await handle.signal(OrderFulfillment.approve_order)
-    async with new_worker(server.client):
-        assert await handle.result() == RESULT
-
-
-async def test_canceled_order_stops_waiting(server: WorkflowEnvironment) -> None:
-    async with new_worker(server.client):
-        handle = await start(server)
-        await wait_for_event(handle, "TIMER_STARTED")
-        await handle.cancel()
-        assert isinstance(await failure_of(handle), CancelledError)
-        assert await current_details(handle) == ""
-    assert (await read_history(handle)).activities("SCHEDULED") == ["process_payment"]
-
-
-async def test_declined_payment_is_not_retried(server: WorkflowEnvironment) -> None:
-    handle = await start(server, new_order(cc_expiry="12/23"), approved=True)
-    async with new_worker(server.client):
-        error = await failure_of(handle)
-    assert isinstance(error, ActivityError)
-    assert isinstance(error.cause, ApplicationError)
-    assert error.cause.type == "CreditCardExpired"
-    history = await read_history(handle)
-    assert history.activities("SCHEDULED") == ["process_payment"]
-    assert history.retries == 0
-
-
-@pytest.mark.parametrize("step", STEPS)
-async def test_order_survives_service_outage(server: WorkflowEnvironment, step: str) -> None:
-    attempts: list[datetime] = []
-
-    @activity.defn(name=step)
-    def fail_20_times(order: Order) -> str:
-        attempts.append(activity.info().current_attempt_scheduled_time)
-        if len(attempts) <= 20:
-            raise ConnectionError("API is down")
-        result: str = getattr(activities, step)(order)
-        return result
-
-    others = [other for other in ACTIVITIES if other.__name__ != step]
-    handle = await start(server, approved=True)
-    async with new_worker(server.client, activities=[fail_20_times, *others]):
-        assert await handle.result() == RESULT
-    gaps = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(attempts)]
-    assert len(gaps) == 20
-    assert max(gaps) < 11
-
-
-@workflow.defn(name="OrderFulfillment")
-class OrderFulfillmentWithBug:
-    """Fails after the payment, like the README's scenario."""
-
-    @workflow.run
-    async def run(self, order: Order) -> str:
-        timeout = timedelta(seconds=5)
-        await workflow.execute_activity(process_payment, order, start_to_close_timeout=timeout)
-        raise RuntimeError("workflow bug!")
-
-
-async def test_order_survives_bug_in_workflow(server: WorkflowEnvironment) -> None:
-    handle = await start(server, approved=True)
-    async with new_worker(
-        server.client,
-        workflows=[OrderFulfillmentWithBug],
-        workflow_runner=UnsandboxedWorkflowRunner(),  # which doesn't import this file again
-    ):
-        await wait_for_event(handle, "WORKFLOW_TASK_FAILED")
-    async with new_worker(server.client):
-        assert await handle.result() == RESULT
-    history = await read_history(handle)
-    assert set(history.failures) == {"workflow bug!"}
-    assert history.activities() == STEPS
-
-
-async def test_activity_timeouts_and_retry_policy(server: WorkflowEnvironment) -> None:
-    handle = await start(server, approved=True)
-    async with new_worker(server.client):
-        await handle.result()
-    steps = [
-        event.activity_task_scheduled_event_attributes
-        async for event in handle.fetch_history_events()
-        if event.HasField("activity_task_scheduled_event_attributes")
-    ]
-    policy = RetryPolicy.from_proto(steps[0].retry_policy)
-    assert policy == RetryPolicy(maximum_interval=timedelta(seconds=10))
-    for step in steps:
-        assert step.retry_policy == steps[0].retry_policy
-        assert step.start_to_close_timeout.ToSeconds() == 5
-        # Without a limit, this server writes the ten years that it gives a workflow.
-        assert step.schedule_to_close_timeout.ToTimedelta() > timedelta(days=3000)
-
-
-async def test_current_details_show_approval_deadline(
+async def test_order_waits_for_30_seconds_and_says_so(
     server: WorkflowEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     hour = (await server.get_current_time()).hour
-    await server.sleep(timedelta(hours=(14 - hour) % 24))  # 14:00 isn't 02:00
+    await server.sleep(timedelta(hours=(14 - hour) % 24))  # afternoon, to catch a 12-hour format
     async with new_worker(server.client):
-        handle = await start(server)
+        handle = await start(server.client)
         await wait_for_event(handle, "TIMER_STARTED")
         paid = (await read_history(handle)).times["ACTIVITY_TASK_COMPLETED process_payment"]
-        text = "Waiting for the signal approve_order until {:%Y-%m-%d %H:%M:%S} UTC"
+        wait = "waits up to 30 s for the signal approve_order"
+        text = f"The order {wait}, until {{:%Y-%m-%d %H:%M:%S}} UTC"
         deadlines = [datetime.fromtimestamp(paid + seconds, UTC) for seconds in (30, 31)]
         assert await current_details(handle) in map(text.format, deadlines)
-        assert "needs the signal approve_order by" in caplog.text
-        await failure_of(handle)
+        assert wait in caplog.text
+        with pytest.raises(WorkflowFailureError):
+            await result_of(handle)
         assert await current_details(handle) == ""
-        # The server may still reject a workflow task's result, so the workflow doesn't log it.
-        assert "expired" not in caplog.text
+    assert 30 <= (await read_history(handle)).times["TIMER_FIRED"] - paid < 31
+
+
+async def test_activity_timeouts_and_retry_policy(server: WorkflowEnvironment) -> None:
+    handle, _ = await run_order(server, "order-1", "start: approve")
+    async for event in handle.fetch_history_events():
+        if event.HasField("activity_task_scheduled_event_attributes"):
+            step = event.activity_task_scheduled_event_attributes
+            name = step.activity_type.name
+            policy = RetryPolicy.from_proto(step.retry_policy)
+            assert policy == RetryPolicy(maximum_interval=timedelta(seconds=10)), name
+            assert step.start_to_close_timeout.ToTimedelta() == timedelta(seconds=5), name
+            # Without a limit, this server records the workflow's timeout.
+            for limit in (step.schedule_to_close_timeout, step.schedule_to_start_timeout):
+                assert limit.ToTimedelta() > APPROVAL_TIMEOUT + timedelta(minutes=9), name

@@ -7,21 +7,23 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client
 from temporalio.service import RPCError
 
-from tests.helpers import History, read_history, wait_for, wait_for_event
+from tests.helpers import Handle, History, read_history, wait_for_event
 from workflow import OrderFulfillment
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 MODULES = {path.name for path in ROOT.glob("*.py")}
-STARTED, WAITING = "Worker started: ", "needs the signal approve_order"
+STARTED, WAITING = "Worker started: ", "waits up to 30 s for the signal approve_order"
 AUTHORIZING = "process_payment authorizing"
 
 
@@ -30,6 +32,7 @@ def scenario(title: str) -> str:
 
 
 def edit_of(title: str) -> tuple[str, str, str]:
+    """Return the file of a scenario's edit, and the text before and after it."""
     text = " ".join(scenario(title).split())
     file, edit = re.findall(r"edit\*\* `(\w+\.py)`: (.*?)\. ", text, re.I)[0]
     if edit.startswith("uncomment"):
@@ -46,10 +49,18 @@ def promised(title: str, start: str) -> str:
 def normal(output: str) -> list[str]:
     """Return the lines of an output without IDs, times and addresses."""
     output = re.sub(r"order-[0-9a-f]{7}", "ORDER", output)
-    output = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "DEADLINE", output)
     output = re.sub(r"^\d\d:\d\d:\d\d ", "TIME ", output, flags=re.M)
     output = re.sub(r" --address \S+ --namespace \S+", "", output)
     return re.sub(r"(localhost|127\.0\.0\.1):\d+, namespace [\w-]+", "SERVER", output).splitlines()
+
+
+async def wait_for(condition: Callable[[], Awaitable[Any]], what: str, seconds: float = 60) -> Any:
+    """Return the first true value of a condition, or fail when the time is up."""
+    deadline = time.monotonic() + seconds
+    while not (value := await condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.05)
+    return value
 
 
 @dataclass
@@ -83,26 +94,27 @@ class Program:
     async def exits(self, seconds: float = 60) -> int:
         return await asyncio.wait_for(self.process.wait(), seconds)
 
+    async def stop(self, number: signal.Signals = signal.SIGKILL) -> int:
+        with suppress(ProcessLookupError):  # It may have ended by itself.
+            self.send(number)
+        return await self.exits()
+
     def send(self, number: signal.Signals) -> None:
         os.killpg(self.process.pid, number)
-
-    async def kill(self) -> None:
-        with suppress(ProcessLookupError):  # It may have ended by itself.
-            self.send(signal.SIGKILL)
-        await self.process.wait()
 
 
 @dataclass
 class Sample:
-    """A copy of the sample, with the server and namespace that its programs use."""
+    """A copy of the sample, and the programs that run in it."""
 
     folder: Path
-    client: Client
     environment: dict[str, str]
     programs: list[Program] = field(default_factory=list)
+    client: Client = field(init=False)  # of the server that serve() starts
 
     async def start(self, *command: str, **options: Any) -> Program:
         logs = Path(tempfile.mkdtemp(dir=self.folder.parent))
+        options = {"env": self.environment, "stdin": asyncio.subprocess.DEVNULL, **options}
         with (logs / "stdout").open("wb") as stdout, (logs / "stderr").open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -110,15 +122,18 @@ class Sample:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                **{"stdin": asyncio.subprocess.DEVNULL, "env": self.environment, **options},
+                **options,
             )
         self.programs.append(Program(process, logs))
         return self.programs[-1]
 
+    async def script(self, name: str, **settings: str) -> Program:
+        return await self.start(sys.executable, name, env={**self.environment, **settings})
+
     async def stop(self) -> None:
         """End all programs, and print their output for the report of a failed test."""
         for program in self.programs:
-            await program.kill()
+            await program.stop()
             print((program.stdout + program.stderr)[-5000:])
 
     async def serve(self) -> Program:
@@ -138,32 +153,35 @@ class Sample:
         return server
 
     async def worker(self) -> Program:
-        worker = await self.start(sys.executable, "worker.py")
+        worker = await self.script("worker.py")
         await worker.prints(STARTED)
         return worker
 
     async def starter(self) -> tuple[Program, str]:
-        starter = await self.start(sys.executable, "starter.py")
+        starter = await self.script("starter.py")
         return starter, (await starter.prints(r"Started workflow (\S+)\n"))[1]
 
-    async def temporal(self, *arguments: str) -> Program:
+    async def waiting_order(self) -> tuple[Program, str]:
+        starter, workflow_id = await self.starter()
+        await self.event(workflow_id, "TIMER_STARTED")
+        return starter, workflow_id
+
+    async def temporal(self, *arguments: str) -> str:
         program = await self.start("temporal", *arguments)
-        await program.exits()
-        return program
+        assert await program.exits() == 0, program.stderr
+        return program.stdout
 
     async def approve(self, workflow_id: str) -> None:
-        options = ("--workflow-id", workflow_id, "--name", "approve_order")
-        program = await self.temporal("workflow", "signal", *options)
-        assert program.process.returncode == 0, program.stderr
+        await self.handle(workflow_id).signal(OrderFulfillment.approve_order)
 
-    def handle(self, workflow_id: str) -> WorkflowHandle[OrderFulfillment, str]:
+    def handle(self, workflow_id: str) -> Handle:
         return self.client.get_workflow_handle_for(OrderFulfillment.run, workflow_id)
 
     async def history(self, workflow_id: str) -> History:
         return await read_history(self.handle(workflow_id))
 
     async def event(self, workflow_id: str, event: str) -> None:
-        await wait_for_event(self.handle(workflow_id), event)
+        await wait_for_event(self.handle(workflow_id), event, seconds=60)
 
     def edit(self, file: str, before: str, after: str) -> None:
         path = self.folder / file
@@ -173,12 +191,19 @@ class Sample:
 
     def shorten(self, latency: float = 0.2, approval: float = 30) -> None:
         """Shorten an activity and the wait, where their length isn't the point of a test."""
-        self.edit("activities.py", "SECONDS = 1.0", f"SECONDS = {latency}")
-        self.edit("workflow.py", "timedelta(seconds=30)", f"timedelta(seconds={approval})")
+        assign(self.folder / "activities.py", "SIMULATED_LATENCY_SECONDS", f"{latency}")
+        assign(self.folder / "workflow.py", "APPROVAL_TIMEOUT", f"timedelta(seconds={approval})")
 
 
 def copy_sample(folder: Path) -> Path:
     return Path(shutil.copytree(ROOT, folder, ignore=lambda _, names: {*names} - MODULES))
+
+
+def assign(file: Path, name: str, value: str) -> None:
+    """Give a constant of a module another value."""
+    text, count = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value}", file.read_text())
+    assert count == 1, f"{file.name} assigns {name} {count} times"
+    file.write_text(text)
 
 
 def clean_environment(**additions: str) -> dict[str, str]:

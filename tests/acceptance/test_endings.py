@@ -2,24 +2,20 @@
 
 import json
 import re
+import shutil
 import signal
 import sys
-from pathlib import Path
 
-from temporalio.testing import WorkflowEnvironment
-
-from tests.acceptance.helpers import AUTHORIZING, STARTED, WAITING, Sample, clean_environment
+from tests.acceptance.helpers import AUTHORIZING, ROOT, WAITING, Sample, clean_environment
 from tests.helpers import new_order
 
 
-async def test_last_line_of_each_ending(sample: Sample) -> None:
+async def test_starter_prints_how_the_order_closed(sample: Sample) -> None:
     sample.shorten()
     worker = await sample.worker()
     canceled, first = await sample.starter()
     terminated, second = await sample.starter()
-    sample.edit(
-        "starter.py", "id=order_id,", "execution_timeout=APPROVAL_TIMEOUT / 15, id=order_id,"
-    )
+    sample.edit("starter.py", "id=order_id,", "execution_timeout=APPROVAL_TIMEOUT/15, id=order_id,")
     timed_out, third = await sample.starter()
     await worker.prints(WAITING, times=3)
     await sample.temporal("workflow", "cancel", "--workflow-id", first)
@@ -33,15 +29,27 @@ async def test_last_line_of_each_ending(sample: Sample) -> None:
         assert starter.stderr == f"Order {ending}\n"
 
 
+async def test_running_order_is_named_and_standard_output_may_be_closed(sample: Sample) -> None:
+    sample.shorten()
+    sample.edit("starter.py", 'f"order-{uuid4().hex[:7]}"', '"order-7"')
+    worker = await sample.worker()
+    silent = await sample.start("bash", "-c", f"exec {sys.executable} starter.py >&-")
+    await worker.prints(WAITING)
+    second = await sample.script("starter.py")
+    assert await second.exits() == 1
+    assert second.stderr == "Order order-7 is already running. Choose another order ID.\n"
+    await sample.approve("order-7")
+    assert (await silent.exits(), silent.stderr) == (0, "")
+
+
 async def test_printed_command_works_in_another_terminal(sample: Sample) -> None:
     sample.shorten(approval=25)
     await sample.worker()
     starter, workflow_id = await sample.starter()
     stopped, _ = await sample.starter()
-    pattern = "You have 25 seconds after payment to approve it:\nuv run (.*)\n"
+    pattern = "Approve the order within 25 s after payment:\nuv run (.*)\n"
     commands = [(await each.prints(pattern))[1] for each in (starter, stopped)]
-    stopped.send(signal.SIGINT)
-    assert (await stopped.exits(), stopped.stderr) == (130, "")
+    assert (await stopped.stop(signal.SIGINT), stopped.stderr) == (130, "")
     for command in commands:
         approval = await sample.start("bash", "-c", command, env=clean_environment())
         assert await approval.exits() == 0, approval.stderr
@@ -67,75 +75,71 @@ async def test_graceful_shutdown_and_second_ctrl_c(sample: Sample) -> None:
         assert completed == ([] if signals == twice else ["process_payment"])
 
 
-async def test_no_server(own_server: Sample) -> None:
-    own_server.edit("shared.py", "(1, 30)", "(1, 4)")
+async def test_worker_waits_for_the_server_until_it_is_stopped(own_server: Sample) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        worker = await own_server.script("worker.py")
+        await worker.prints("Waiting")
+        assert await worker.stop(number) == 130
+        assert worker.stderr.count("\n") == 1
+    own_server.edit("shared.py", "time() + 30", "time() + 3")
     port = own_server.environment["TEMPORAL_ADDRESS"].split(":")[1]
     for host, error in (("localhost", "ConnectionRefused"), ("no-such-host.invalid", "dns error")):
-        own_server.environment["TEMPORAL_ADDRESS"] = f"{host}:{port}"
-        script = await own_server.start(sys.executable, "worker.py")
-        await script.prints("Waiting", seconds=3)
-        assert await script.exits(8) == 1
-        waiting, last = script.stderr.splitlines()
-        assert waiting.startswith(f"Waiting up to 30 s for a Temporal server at {host}:{port}")
-        assert last.startswith(f"No Temporal server at {host}:{port}")
-        assert waiting.count(error) == last.count(error) > 0
-        assert ("uv run temporal server start-dev" in last) == (host == "localhost")
+        worker = await own_server.script("worker.py", TEMPORAL_ADDRESS=f"{host}:{port}")
+        await worker.prints("Waiting", seconds=3)
+        assert await worker.exits(8) == 1
+        waiting, last = worker.stderr.splitlines()
+        assert waiting.startswith(f"Waiting up to 30 s for Temporal at {host}:{port}.")
+        assert last.startswith(f"Can't connect to Temporal at {host}:{port}: ")
+        assert error in last
+        assert (
+            ("server start-dev" in waiting) == ("server start-dev" in last) == (host == "localhost")
+        )
 
 
-async def test_profile_is_used_despite_unknown_keys(sample: Sample, tmp_path: Path) -> None:
-    sample.shorten()
-    address, namespace = (sample.environment[f"TEMPORAL_{key}"] for key in ("ADDRESS", "NAMESPACE"))
-    file = tmp_path / "temporal.toml"
-    file.write_text(
-        '[profile.default]\naddress = "localhost:1"\n[profile.cloud.oauth]\nclient_id = "x"\n'
-        f'[profile.mine]\naddress = "{address}"\nnamespace = "{namespace}"\n'
-    )
-    sample.environment = clean_environment(TEMPORAL_CONFIG_FILE=str(file), TEMPORAL_PROFILE="mine")
-    worker = await sample.worker()
-    assert worker.stdout.startswith(f"{STARTED}{address}, namespace {namespace}, ")
-    starter, workflow_id = await sample.starter()
-    await sample.approve(workflow_id)
-    assert await starter.exits() == 0
+async def test_fault_of_the_code_keeps_its_traceback(sample: Sample) -> None:
+    sample.edit("shared.py", "Client.connect(", "Client.connect(no_such_option=1, ")
+    for name in ("worker.py", "starter.py"):
+        script = await sample.script(name)
+        assert await script.exits(5) == 1
+        assert re.search(r"Traceback(?s:.*)\nTypeError: .*no_such_option", script.stderr)
 
 
-async def test_wrong_setting_ends_in_one_line(sample: Sample) -> None:
+async def test_wrong_setting_prints_one_line(sample: Sample) -> None:
     (sample.folder / "bad.toml").write_text("[profile\n")
+    sample.edit("shared.py", "time() + 30", "time() + 0.1")
     for setting, value, line in (
-        ("TEMPORAL_NAMESPACE", "nowhere", "Namespace nowhere: NOT_FOUND: .*nowhere.*\n"),
+        ("TEMPORAL_NAMESPACE", "nowhere", "NOT_FOUND: .*nowhere.*\n"),
+        ("TEMPORAL_ADDRESS", " localhost:1", "Temporal settings: address ' localhost:1': .*\n"),
+        ("TEMPORAL_API_KEY", "x", "Waiting .*\nCan't connect to .*InvalidContentType.*\n"),
         ("TEMPORAL_CONFIG_FILE", "bad.toml", "Temporal settings: .*TOML.*\n"),
         ("TEMPORAL_TLS_CLIENT_CERT_PATH", "no.pem", "Temporal settings: .*no.pem.*\n"),
         ("TEMPORAL_PROFILE", "nobody", "Temporal settings: .*nobody.*\n"),
     ):
-        environment = {**sample.environment, setting: value}
         for name in ("worker.py", "starter.py"):
-            script = await sample.start(sys.executable, name, env=environment)
+            script = await sample.script(name, **{setting: value})
             assert await script.exits(10) == 1
-            told = line if name == "worker.py" else line.removeprefix("Namespace nowhere: ")
-            assert re.fullmatch(told, script.stderr)
+            assert re.fullmatch(line, script.stderr)
             assert script.stdout == ""
 
 
-async def test_undecodable_input_is_never_paid(sample: Sample) -> None:
+async def test_undecodable_order_runs_no_activity(sample: Sample) -> None:
     worker = await sample.worker()
-    fields = vars(new_order())
     start = ["workflow", "start", "--type", "OrderFulfillment", "--task-queue", "order-fulfillment"]
-    for name, order in (("number", {**fields, "price": 19.99}), ("empty", {}), ("good", fields)):
+    for name, order in (("number", {**vars(new_order()), "price": 19.99}), ("empty", {})):
         await sample.temporal(*start, "--workflow-id", name, "--input", json.dumps(order))
-        if name != "good":
-            await sample.event(name, "WORKFLOW_TASK_FAILED")
-            await worker.prints(f"{name} .*RuntimeError: Failed decoding arguments")
-            assert (await sample.history(name)).activities("SCHEDULED") == []
+        await sample.event(name, "WORKFLOW_TASK_FAILED")
+        await worker.prints(f"{name} .*RuntimeError: Failed decoding arguments")
+        assert (await sample.history(name)).activities("SCHEDULED") == []
     assert "Failed converting field price" in worker.stderr
-    await sample.approve("good")
-    assert "fulfilled" in await sample.handle("good").result()
 
 
 async def test_log_is_one_line_on_the_terminal_and_complete_in_a_file(sample: Sample) -> None:
     sample.shorten()
     sample.edit("starter.py", '"Temporal mug"', r'"red\x1b[31m mug\n10:00:00 ü"')
-    sample.edit("activities.py", 'return "delivered"', "return delivered")
+    first_attempt = "if activity.info().attempt == 1: raise ConnectionError(1) from OSError(1)"
+    sample.edit("activities.py", '# raise ConnectionError("API is down")', first_attempt)
+    sample.edit("activities.py", 'return "delivered"', 're.compile("(")')
     log = """    logging.getLogger().addHandler(logging.FileHandler("worker.log"))
-    core.handle(logging.makeLogRecord({"levelno": 40, "msg": "core error"}))
     try:
         1 / 0
     except ZeroDivisionError:
@@ -145,30 +149,31 @@ async def test_log_is_one_line_on_the_terminal_and_complete_in_a_file(sample: Sa
     worker = await sample.worker()
     _, workflow_id = await sample.starter()
     await sample.approve(workflow_id)
-    above = (sample.folder / "activities.py").read_text().split("return delivered")[0]
-    place = f".activities.py:{above.count(chr(10)) + 1}.\n"
-    error = "Completing activity as failed: NameError: name 'delivered' is not defined"
-    await worker.prints(f" {workflow_id} deliver_order {error} {place}")
+    above = (sample.folder / "activities.py").read_text().split('re.compile("(")')[0]
+    error = rf"failed: error: .* \(activities.py:{above.count(chr(10)) + 1}\)\n"
+    await worker.prints(f" {workflow_id} deliver_order Completing activity as {error}")
     await worker.prints(f" {workflow_id} deliver_order attempt 2 delivering")
+    assert re.search(r"failed: ConnectionError: 1 \(activities.py:\d+\)\n", worker.stderr)
     assert r"reserving 2 x red\x1b[31m mug\n10:00:00 ü" in worker.stderr
     time, (others, orders) = r"\d\d:\d\d:\d\d", worker.stderr.split(" by zero\n")
-    assert re.match(f"{time} core error\n{time} about no order\nTraceback ", others)
+    assert re.match(f"{time} about no order\nTraceback ", others)
     assert all(re.match(f"{time} {workflow_id} ", line) for line in orders.splitlines())
     assert "in deliver_order\n" in (sample.folder / "worker.log").read_text()
 
 
-async def test_worker_runs_without_logging_or_visibility(
-    sample: Sample, server: WorkflowEnvironment
-) -> None:
-    """The SDK's test server has no visibility."""
+async def test_sdk_format_with_the_edit_that_the_comment_names(sample: Sample) -> None:
     sample.shorten()
-    sample.client = server.client
-    address = sample.client.service_client.config.target_host
-    sample.environment = clean_environment(TEMPORAL_ADDRESS=address)
-    worker = sample.folder / "worker.py"
-    before, logging_part = worker.read_text().split("    # Logging")
-    worker.write_text(f"{before}    {logging_part.splitlines()[-1].strip()}\n")
-    await sample.worker()
+    shutil.copy(ROOT / "pyproject.toml", sample.folder)
+    comment = "# For the SDK's own format, delete the next line and set both flags to True.\n"
+    before, after = (sample.folder / "worker.py").read_text().split(comment)
+    edited = after.partition("\n")[2].lstrip().replace("_on_message = False", "_on_message = True")
+    (sample.folder / "worker.py").write_text(before + edited)
+    for tool in (["ruff", "check", "."], ["mypy", "."]):
+        check = await sample.start(sys.executable, "-m", *tool)
+        assert await check.exits() == 0, check.stdout
+    worker = await sample.worker()
     starter, workflow_id = await sample.starter()
     await sample.approve(workflow_id)
     assert await starter.exits() == 0
+    await worker.prints(f"INFO:temporalio.activity:authorizing .*{workflow_id}")
+    await worker.prints(f"INFO:temporalio.workflow:waits up to .*{workflow_id}")

@@ -1,0 +1,86 @@
+"""How the worker is set up, and what a client is connected with. No order runs here."""
+
+import asyncio
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import temporalio.worker
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import WorkerConfig
+
+import worker
+from shared import connect
+from tests.helpers import STEPS, run_order
+
+
+@pytest.fixture
+async def config(server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch) -> WorkerConfig:
+    """The options of the worker that ``worker.main()`` runs, until SIGTERM ends it."""
+    if sys.platform == "win32":
+        pytest.skip("worker.py needs Unix signals")
+    configs = []
+
+    class RecordedWorker(temporalio.worker.Worker):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            configs.append(self.config())
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(worker, "Worker", RecordedWorker)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", server.client.service_client.config.target_host)
+    before = signal.getsignal(signal.SIGTERM)
+    with warnings.catch_warnings(action="error"):
+        await asyncio.wait_for(worker.main(), 20)
+    signal.signal(signal.SIGTERM, before)
+    return configs[0]
+
+
+async def test_worker_runs_each_activity_of_the_workflow(config: WorkerConfig) -> None:
+    assert [step.__name__ for step in config["activities"]] == STEPS
+
+
+async def test_worker_has_a_thread_for_each_activity(config: WorkerConfig) -> None:
+    # With fewer threads, the SDK warns, and `config` turns that into an error.
+    assert config["max_concurrent_activities"]
+
+
+async def test_grace_period_is_as_long_as_the_longest_attempt(
+    config: WorkerConfig, server: WorkflowEnvironment
+) -> None:
+    handle, _ = await run_order(server, "order-1", "start: approve")
+    timeouts = [
+        event.activity_task_scheduled_event_attributes.start_to_close_timeout.ToTimedelta()
+        async for event in handle.fetch_history_events()
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    assert config["graceful_shutdown_timeout"] == max(timeouts)
+
+
+async def test_profile_is_used_despite_unknown_keys(
+    server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    address = server.client.service_client.config.target_host
+    file = tmp_path / "temporal.toml"
+    file.write_text(
+        '[profile.default]\naddress = "localhost:1"\n[profile.cloud.oauth]\nclient_id = "x"\n'
+        f'[profile.mine]\naddress = "{address}"\nnamespace = "my-namespace"\n'
+    )
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(file))
+    monkeypatch.setenv("TEMPORAL_PROFILE", "mine")
+    assert (await connect()).namespace == "my-namespace"
+
+
+async def test_client_sends_api_key_over_tls(
+    server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", server.client.service_client.config.target_host)
+    monkeypatch.setenv("TEMPORAL_API_KEY", "secret")
+    monkeypatch.setenv("TEMPORAL_TLS", "false")
+    assert (await connect()).api_key == "secret"
+    monkeypatch.delenv("TEMPORAL_TLS")
+    with pytest.raises(TimeoutError):  # This server has no TLS, so connect() waits.
+        await asyncio.wait_for(connect(), 1)
