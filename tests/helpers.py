@@ -76,14 +76,14 @@ def new_worker(client: Client, actions: Mapping[str, Action] = {}) -> Worker:
     )
 
 
-async def start(client: Client, order_id: str = "order-1") -> Handle:
-    """Start an order. If it is stuck, it times out, and the time-skipping server skips to that."""
+async def start(client: Client, order_id: str = "order-1", seconds: float = 20) -> Handle:
+    """Start an order, which times out if it is stuck for some seconds besides its approval."""
     return await client.start_workflow(
         OrderFulfillment.run,
         new_order(order_id),
         id=order_id,
         task_queue=TASK_QUEUE,
-        execution_timeout=APPROVAL_TIMEOUT + timedelta(minutes=10),
+        execution_timeout=APPROVAL_TIMEOUT + timedelta(seconds=seconds),
     )
 
 
@@ -107,6 +107,8 @@ async def run_order(server: WorkflowEnvironment, order_id: str, case: str) -> tu
     runs, and the time for the approval is over). A step that fails does so three times.
     """
     happens = dict(part.split(": ") for part in case.split("; "))
+    unknown = set(happens) - {"start", "wait", "downtime", *STEPS}
+    assert not unknown, f"{case!r} names {unknown}"
 
     async def act(moment: str) -> None:
         for action in happens.get(moment, "nothing").split(", "):

@@ -19,7 +19,7 @@ from tests.helpers import (
     start,
     wait_for_event,
 )
-from workflow import APPROVAL_TIMEOUT, OrderFulfillment
+from workflow import OrderFulfillment
 
 FULFILLED = "Order order-1 fulfilled: authorized $39.98, approved, "
 FULFILLED += "reserved 2 x Temporal mug, delivered."
@@ -32,16 +32,14 @@ CASES = {
     ],
     ("CreditCardExpired: expired", 0): [
         "process_payment: decline",
-        "process_payment: fail, decline",
         "process_payment: approve, decline",
         "start: approve; process_payment: decline",
     ],
-    (FULFILLED, 3): [
+    (FULFILLED, len(STEPS)): [
         "start: approve",
         "start: approve, approve",
         "start: approve; reserve_inventory: approve; deliver_order: approve",
         "process_payment: approve",
-        "process_payment: approve, approve",
         "process_payment: fail, approve",
         "wait: approve",
         "wait: approve; reserve_inventory: fail",
@@ -54,7 +52,6 @@ CASES = {
     ],
     ("canceled", 0): [
         "start: cancel",
-        "start: approve, cancel",
         "start: approve; process_payment: cancel",
         "process_payment: cancel",
         "process_payment: fail, cancel",
@@ -89,8 +86,8 @@ async def test_outcome(server: WorkflowEnvironment, case: str, ending: str, comp
     assert (ended, len(history.activities())) == (ending, completed)
     for state in ("SCHEDULED", "COMPLETED"):
         assert history.activities(state) == STEPS[: len(history.activities(state))]
-    if "reserve_inventory" in history.activities("SCHEDULED"):
-        reserved = history.events.index("ACTIVITY_TASK_SCHEDULED reserve_inventory")
+    if len(history.activities("SCHEDULED")) > 1:
+        reserved = history.events.index(f"ACTIVITY_TASK_SCHEDULED {STEPS[1]}")
         assert history.events.index("WORKFLOW_EXECUTION_SIGNALED") < reserved
 
 
@@ -122,7 +119,10 @@ async def test_order_waits_for_30_seconds_and_says_so(
 
 
 async def test_activity_timeouts_and_retry_policy(server: WorkflowEnvironment) -> None:
-    handle, _ = await run_order(server, "order-1", "start: approve")
+    handle = await start(server.client, seconds=100_000)
+    await handle.signal(OrderFulfillment.approve_order)
+    async with new_worker(server.client):
+        await result_of(handle)
     async for event in handle.fetch_history_events():
         if event.HasField("activity_task_scheduled_event_attributes"):
             step = event.activity_task_scheduled_event_attributes
@@ -132,4 +132,4 @@ async def test_activity_timeouts_and_retry_policy(server: WorkflowEnvironment) -
             assert step.start_to_close_timeout.ToTimedelta() == timedelta(seconds=5), name
             # Without a limit, this server records the workflow's timeout.
             for limit in (step.schedule_to_close_timeout, step.schedule_to_start_timeout):
-                assert limit.ToTimedelta() > APPROVAL_TIMEOUT + timedelta(minutes=9), name
+                assert limit.ToSeconds() >= 100_000, f"{name} may not wait longer than {limit}"

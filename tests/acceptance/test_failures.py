@@ -61,7 +61,7 @@ async def test_forty_orders_survive_while_workers_are_killed(sample: Sample) -> 
 
     async def customer(number: int) -> str:
         await asyncio.sleep(number % 9)
-        handle = await start(sample.client, f"order-{number}")
+        handle = await start(sample.client, f"order-{number}", seconds=120)
         await asyncio.sleep(number % 5)
         await sample.approve(handle.id)
         result = await handle.result()
