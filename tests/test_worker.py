@@ -45,7 +45,7 @@ async def test_worker_runs_each_activity_of_the_workflow(config: WorkerConfig) -
 
 async def test_worker_has_a_thread_for_each_activity(config: WorkerConfig) -> None:
     # With fewer threads, the SDK warns, and `config` turns that into an error.
-    assert config["max_concurrent_activities"]
+    assert config["max_concurrent_activities"] == 100
 
 
 async def test_grace_period_is_as_long_as_the_longest_attempt(

@@ -20,7 +20,7 @@ from tests.acceptance.helpers import (
 )
 from tests.helpers import STEPS
 
-NONDETERMINISM = r"\[TMPRL1100\] Nondeterminism error"
+NONDETERMINISM = r"(?m)^\d\d:\d\d:\d\d .*\[TMPRL1100\] Nondeterminism error"
 
 
 async def test_worker_logs_what_the_readme_shows(sample: Sample) -> None:
