@@ -1,10 +1,8 @@
 """The workflow's code replays the event histories of all kinds of orders.
 
-When this fails, the change breaks running orders: each of their workflow tasks would fail. Put the
-change behind ``workflow.patched``. Then keep the old histories, and add one of an order with the
-change: add it to ``RECORDED`` in ``helpers.py``, and run
-``uv run python -m tests.tools.record_histories``. Delete the histories from before the patch once
-no order from before the patch is running.
+When this fails, the change breaks running orders. Put it behind ``workflow.patched``. Then keep the
+old histories, and add one of an order with the change: add it to ``RECORDED`` in ``helpers.py``,
+and run ``uv run python -m tests.tools.record_histories``.
 """
 
 from collections.abc import Iterator

@@ -33,8 +33,11 @@ async def config(server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(worker, "Worker", RecordedWorker)
     monkeypatch.setenv("TEMPORAL_ADDRESS", server.client.service_client.config.target_host)
     before = signal.getsignal(signal.SIGTERM)
-    with warnings.catch_warnings(action="error"):
-        await asyncio.wait_for(worker.main(), 20)
+    try:
+        with warnings.catch_warnings(action="error"):
+            await asyncio.wait_for(worker.main(), 20)
+    except KeyboardInterrupt:
+        pytest.fail("SIGTERM doesn't let the worker finish its activities")
     signal.signal(signal.SIGTERM, before)
     return configs[0]
 

@@ -47,7 +47,6 @@ CASES = {
         "wait: approve; deliver_order: cancel",
         "start: approve; deliver_order: cancel, approve",
         "start: approve; deliver_order: fail, cancel",
-        "downtime: approve",
         "downtime: approve; reserve_inventory: fail; deliver_order: cancel",
     ],
     ("canceled", 0): [
@@ -63,7 +62,6 @@ CASES = {
         "downtime: cancel",
         "downtime: cancel, approve",
         "downtime: approve, cancel",
-        "downtime: approve; reserve_inventory: cancel",
     ],
 }
 

@@ -37,7 +37,8 @@ async def test_running_order_is_named_and_standard_output_may_be_closed(sample: 
     await worker.prints(WAITING)
     second = await sample.script("starter.py")
     assert await second.exits() == 1
-    assert second.stderr == "Order order-7 is already running. Choose another order ID.\n"
+    line = "Order order-7 is already running. Choose another order ID.\n"
+    assert (second.stdout, second.stderr) == ("", line)
     await sample.approve("order-7")
     assert (await silent.exits(), silent.stderr) == (0, "")
 
@@ -47,7 +48,7 @@ async def test_printed_command_works_in_another_terminal(sample: Sample) -> None
     await sample.worker()
     starter, workflow_id = await sample.starter()
     stopped, _ = await sample.starter()
-    pattern = "Approve the order within 25 s after payment:\nuv run (.*)\n"
+    pattern = "Approve the order within 25 s after payment:\nuv run (.* --namespace default)\n"
     commands = [(await each.prints(pattern))[1] for each in (starter, stopped)]
     assert (await stopped.stop(signal.SIGINT), stopped.stderr) == (130, "")
     for command in commands:
@@ -118,7 +119,7 @@ async def test_wrong_setting_prints_one_line(sample: Sample) -> None:
         for name in ("worker.py", "starter.py"):
             script = await sample.script(name, **{setting: value})
             assert await script.exits(10) == 1
-            assert re.fullmatch(line, script.stderr)
+            assert re.fullmatch(line, script.stderr), script.stderr
             assert script.stdout == ""
 
 
