@@ -1,4 +1,4 @@
-"""Stand-ins for calls that a crash can repeat: give each the order ID as its idempotency key."""
+"""Simulated service calls. A crash can repeat one: pass it the order ID as its idempotency key."""
 
 import re
 import time
@@ -10,17 +10,17 @@ from temporalio.exceptions import ApplicationError
 from shared import Order
 
 # Replace each sleep with your own call. Give the call a timeout shorter than ATTEMPT_TIMEOUT:
-# a call that outlasts its attempt runs beside its own retry, and keeps a thread.
+# otherwise, a slow call overlaps its own retry and occupies a thread.
 SIMULATED_LATENCY_SECONDS = 1.0
 
 
 @activity.defn
 def process_payment(order: Order) -> str:
-    """Authorize the payment. Fails with ``InvalidOrder`` or ``CreditCardExpired``, not retried."""
+    """Authorize the payment. ``InvalidOrder`` and ``CreditCardExpired`` failures aren't retried."""
     if not re.fullmatch("(0[1-9]|1[0-2])/[0-9]{2}", order.cc_expiry):
         raise ApplicationError("cc_expiry must be MM/YY", type="InvalidOrder", non_retryable=True)
     if not re.fullmatch("[0-9]{1,6}[.][0-9]{2}", order.price):
-        reason = "price must be 0.00 to 999999.99"
+        reason = "price must have two decimals, 0.00 to 999999.99"
         raise ApplicationError(reason, type="InvalidOrder", non_retryable=True)
     if not 1 <= order.quantity <= 999:
         raise ApplicationError("quantity must be 1 to 999", type="InvalidOrder", non_retryable=True)

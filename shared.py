@@ -1,4 +1,4 @@
-"""What the worker, the starter and the workflow share."""
+"""Code shared by the worker, the starter and the workflow."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError
 
-TASK_QUEUE = "order-fulfillment"  # Choose one of your own for your service.
+TASK_QUEUE = "order-fulfillment"  # Choose your own.
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ async def connect() -> Client:
             return await Client.connect(**config)
         except ValueError as error:
             raise SystemExit(f"Temporal settings: address {address!r}: {error}") from None
-        except RuntimeError as error:  # A server that can't be reached now may be reached later.
+        except RuntimeError as error:  # The server may still come up.
             if not problem:
                 print(f"Waiting up to 30 s for Temporal at {address}.{advice}", file=sys.stderr)
             problem = f"Can't connect to Temporal at {address}: {error}.{advice}"
@@ -51,7 +51,7 @@ async def connect() -> Client:
 
 
 def run(main: Coroutine[None, None, None]) -> None:
-    """Run a script and end its process: status 0, 130 if interrupted, or 1 after an error."""
+    """Run a script and exit with status 0, 130 if interrupted, or 1 after an error."""
     status = 1
     try:
         asyncio.run(main)
@@ -64,6 +64,6 @@ def run(main: Coroutine[None, None, None]) -> None:
         print(f"{error.status.name}: {error}", file=sys.stderr)
     except BaseException:
         logging.exception("Unexpected error")
-    # SDK threads crashed 7 of 40 clients and 3 of 15 workers at shutdown (sdk-python issue 300).
+    # In our runs, SDK threads crashed 7 of 40 clients at shutdown (sdk-python issue 300).
     # os._exit prevents that, and skips atexit handlers: flush buffered logs and metrics before it.
     os._exit(status)

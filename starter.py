@@ -13,7 +13,7 @@ async def main() -> None:
     """Print the result of a new order. Raises SystemExit if the order isn't fulfilled."""
     client = await connect()
     order_id = f"order-{uuid4().hex[:7]}"  # short for the demo; use your own order number
-    # Scenario "invalid order": change the 12/99 to 12/23.
+    # Scenario "invalid order": change 12/99 to 12/23.
     order = Order(order_id, item="Temporal mug", quantity=2, price="19.99", cc_expiry="12/99")
     try:
         handle = await client.start_workflow(

@@ -22,11 +22,11 @@ async def main() -> None:
     """Run until Ctrl-C or SIGTERM, then let running activities finish their attempt."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends connect(), like Ctrl-C
     client = await connect()
-    request = DescribeNamespaceRequest(namespace=client.namespace)  # ends in one line if unknown
+    request = DescribeNamespaceRequest(namespace=client.namespace)  # fails if it doesn't exist
     await client.workflow_service.describe_namespace(request, retry=True)
     terminated = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
-    threads = 100  # one for each activity that runs at the same time
+    threads = 100  # one for each concurrent activity
     async with Worker(
         client,
         task_queue=TASK_QUEUE,
@@ -42,10 +42,10 @@ async def main() -> None:
 
 
 class OneLineFormatter(logging.Formatter):
-    """Formats a record about an order as one line. The Web UI has an error's traceback."""
+    """Formats a record about an order as one line. The Web UI shows its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line about an order, or the usual format of another record."""
+        """Return one line about an order, or any other record in the default format."""
         order = vars(record).get("temporal_activity") or vars(record).get("temporal_workflow")
         if not order:
             return super().format(record)
@@ -72,7 +72,7 @@ def configure_logging() -> None:
     workflow.logger.workflow_info_on_message = False
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     core = logging.getLogger("temporalio.core")
-    # Hide what the SDK has logged already: workflow tasks that failed with a Python traceback.
+    # Hide what the SDK already logged: workflow tasks that failed with a Python traceback.
     core.addFilter(lambda log: not re.search('Failing workflow task.*"  File', log.getMessage()))
     logs = LoggingConfig("warn", LogForwardingConfig(core))
     Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=logs)))

@@ -11,13 +11,13 @@ with workflow.unsafe.imports_passed_through():
     from shared import Order
 
 APPROVAL_TIMEOUT = timedelta(seconds=30)
-ATTEMPT_TIMEOUT = timedelta(seconds=5)  # also how long the server waits for a crashed worker
+ATTEMPT_TIMEOUT = timedelta(seconds=5)  # after a crash, also the wait for the retry
 RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=10))  # for the demo; default: 100 s
 
 
 @workflow.defn
 class OrderFulfillment:
-    """Authorizes the payment, waits for a human's approval, then reserves and delivers."""
+    """Authorizes the payment, waits for human approval, then reserves and delivers."""
 
     def __init__(self) -> None:
         self._approved = False  # A signal can be handled before run() starts.
@@ -53,7 +53,7 @@ class OrderFulfillment:
         reservation = await workflow.execute_activity(
             reserve_inventory, order, start_to_close_timeout=ATTEMPT_TIMEOUT, retry_policy=RETRIES
         )
-        # Cancellation can't stop a running delivery: wait, so that a delivered order is fulfilled.
+        # Cancellation can't stop a running delivery: wait, so that no delivered order is canceled.
         delivery = await workflow.execute_activity(
             deliver_order,
             order,

@@ -22,7 +22,7 @@ def _environment() -> Iterator[None]:
         yield
 
 
-# Without the wheels of the group "server", both paths are None and the SDK downloads its servers.
+# If a server isn't on the PATH, the SDK downloads it.
 @pytest.fixture
 async def server() -> AsyncIterator[WorkflowEnvironment]:
     # start_time_skipping_v2, on the dev server, takes a second for each skip.

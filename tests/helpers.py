@@ -28,7 +28,7 @@ RESULTS = {
 }
 STEPS = list(RESULTS)
 HISTORIES = Path(__file__).parent / "histories"
-# What happens to the orders whose histories record_histories.py records: see run_order().
+# The cases that record_histories.py records, in the format of run_order()
 RECORDED = {
     "approved_early": "start: approve",
     "approved_late": "downtime: approve",
@@ -77,7 +77,7 @@ def new_worker(client: Client, actions: Mapping[str, Action] = {}) -> Worker:
 
 
 async def start(client: Client, order_id: str = "order-1", seconds: float = 20) -> Handle:
-    """Start an order, which times out if it is stuck for some seconds besides its approval."""
+    """Start an order that times out after APPROVAL_TIMEOUT plus some seconds."""
     return await client.start_workflow(
         OrderFulfillment.run,
         new_order(order_id),
@@ -100,15 +100,15 @@ async def result_of(handle: Handle) -> str:
 
 
 async def run_order(server: WorkflowEnvironment, order_id: str, case: str) -> tuple[Handle, str]:
-    """Run an order to which the case happens, and return how it ends.
+    """Run an order through a case. Return its handle, and its result or failure.
 
     A case like "wait: approve; deliver_order: fail, cancel" names moments and actions. The moments
     are "start" (no worker runs yet), a step, "wait" (for the approval), and "downtime" (no worker
-    runs, and the time for the approval is over). A step that fails does so three times.
+    runs, and the time for the approval is over). A failing step fails three times.
     """
     happens = dict(part.split(": ") for part in case.split("; "))
     unknown = set(happens) - {"start", "wait", "downtime", *STEPS}
-    assert not unknown, f"{case!r} names {unknown}"
+    assert not unknown, f"{case!r} has unknown moments: {unknown}"
 
     async def act(moment: str) -> None:
         for action in happens.get(moment, "nothing").split(", "):

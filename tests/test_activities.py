@@ -76,7 +76,10 @@ BAD_PRICES += ["1000000.00", "9" * 40 + ".00"]
     ("field", "value", "message"),
     [
         *[("cc_expiry", value, "cc_expiry must be MM/YY") for value in BAD_EXPIRIES],
-        *[("price", value, "price must be 0.00 to 999999.99") for value in BAD_PRICES],
+        *[
+            ("price", value, "price must have two decimals, 0.00 to 999999.99")
+            for value in BAD_PRICES
+        ],
         *[("quantity", value, "quantity must be 1 to 999") for value in (0, -1, 1000, 10**30)],
     ],
 )

@@ -1,8 +1,8 @@
 """The workflow's code replays the event histories of all kinds of orders.
 
 When this fails, the change breaks running orders. Put it behind ``workflow.patched``. Then keep the
-old histories, and add one of an order with the change: add it to ``RECORDED`` in ``helpers.py``,
-and run ``uv run python -m tests.tools.record_histories``.
+old histories. To record one with the change, add a case to ``RECORDED`` in ``helpers.py``, and run
+``uv run python -m tests.tools.record_histories``.
 """
 
 from collections.abc import Iterator

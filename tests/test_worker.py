@@ -1,4 +1,4 @@
-"""How the worker is set up, and what a client is connected with. No order runs here."""
+"""The options of the worker, and the settings of the client."""
 
 import asyncio
 import signal

@@ -23,7 +23,7 @@ from workflow import OrderFulfillment
 
 FULFILLED = "Order order-1 fulfilled: authorized $39.98, approved, "
 FULFILLED += "reserved 2 x Temporal mug, delivered."
-# How an order ends, and the number of its completed steps: what happens, as run_order() says
+# Expected result or failure, and completed steps: cases in the format of run_order()
 CASES = {
     ("OrderExpired: order expired", 1): [
         "wait: nothing",
@@ -37,13 +37,11 @@ CASES = {
     ],
     (FULFILLED, len(STEPS)): [
         "start: approve",
-        "start: approve, approve",
         "start: approve; reserve_inventory: approve; deliver_order: approve",
         "process_payment: approve",
         "process_payment: fail, approve",
         "wait: approve",
         "wait: approve; reserve_inventory: fail",
-        "wait: approve; deliver_order: fail",
         "wait: approve; deliver_order: cancel",
         "start: approve; deliver_order: cancel, approve",
         "start: approve; deliver_order: fail, cancel",
@@ -53,12 +51,10 @@ CASES = {
         "start: cancel",
         "start: approve; process_payment: cancel",
         "process_payment: cancel",
-        "process_payment: approve, cancel",
     ],
     ("canceled", 1): [
         "wait: cancel",
         "wait: approve; reserve_inventory: cancel",
-        "start: approve; reserve_inventory: fail, cancel",
         "downtime: cancel",
         "downtime: cancel, approve",
         "downtime: approve, cancel",
@@ -129,5 +125,5 @@ async def test_activity_timeouts_and_retry_policy(server: WorkflowEnvironment) -
             assert step.start_to_close_timeout.ToTimedelta() == timedelta(seconds=5), name
             # Without a limit, this server records the workflow's timeout.
             for limit in (step.schedule_to_close_timeout, step.schedule_to_start_timeout):
-                assert limit.ToSeconds() >= 100_000, f"{name} may not wait longer than {limit}"
+                assert limit.ToSeconds() >= 100_000, f"{name} is limited to {limit}"
             assert step.heartbeat_timeout.ToSeconds() == 0, f"{name} sends no heartbeat"

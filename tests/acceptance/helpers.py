@@ -1,4 +1,4 @@
-"""A copy of the sample, the programs that a test runs in it, and what the README promises."""
+"""A copy of the sample, the programs that a test runs in it, and what the README claims."""
 
 import asyncio
 import os
@@ -58,7 +58,7 @@ async def wait_for(condition: Callable[[], Awaitable[Any]], what: str, seconds: 
     """Return the first true value of a condition, or fail when the time is up."""
     deadline = time.monotonic() + seconds
     while not (value := await condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"timed out after {seconds} s: {what}"
         await asyncio.sleep(0.05)
     return value
 
@@ -79,7 +79,7 @@ class Program:
         return (self.logs / "stderr").read_text()
 
     async def prints(self, pattern: str, times: int = 1, seconds: float = 60) -> re.Match[str]:
-        """Wait until the output matches a pattern, once or more often; return the last match."""
+        """Wait until the output matches a pattern some times. Return the last of these matches."""
 
         async def matches() -> list[re.Match[str]]:
             running = self.process.returncode is None
@@ -189,8 +189,8 @@ class Sample:
         assert text.count(before) == 1, f"{file} has {before!r} {text.count(before)} times"
         path.write_text(text.replace(before, after))
 
-    def shorten(self, latency: float = 0.2, approval: float = 30) -> None:
-        """Shorten an activity and the wait, where their length isn't the point of a test."""
+    def set_durations(self, latency: float = 0.2, approval: float = 30) -> None:
+        """Set the duration of an activity and of the wait, in seconds."""
         assign(self.folder / "activities.py", "SIMULATED_LATENCY_SECONDS", f"{latency}")
         assign(self.folder / "workflow.py", "APPROVAL_TIMEOUT", f"timedelta(seconds={approval})")
 

@@ -1,4 +1,4 @@
-"""What the scripts print, and their exit status, for each ending and each mistake."""
+"""What the scripts print, and their exit status, for each outcome and each error."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from tests.helpers import new_order
 
 
 async def test_starter_prints_how_the_order_closed(sample: Sample) -> None:
-    sample.shorten()
+    sample.set_durations()
     worker = await sample.worker()
     canceled, first = await sample.starter()
     terminated, second = await sample.starter()
@@ -29,8 +29,8 @@ async def test_starter_prints_how_the_order_closed(sample: Sample) -> None:
         assert starter.stderr == f"Order {ending}\n"
 
 
-async def test_running_order_is_named_and_standard_output_may_be_closed(sample: Sample) -> None:
-    sample.shorten()
+async def test_duplicate_order_id_and_closed_standard_output(sample: Sample) -> None:
+    sample.set_durations()
     sample.edit("starter.py", 'f"order-{uuid4().hex[:7]}"', '"order-7"')
     worker = await sample.worker()
     silent = await sample.start("bash", "-c", f"exec {sys.executable} starter.py >&-")
@@ -44,7 +44,7 @@ async def test_running_order_is_named_and_standard_output_may_be_closed(sample: 
 
 
 async def test_printed_command_works_in_another_terminal(sample: Sample) -> None:
-    sample.shorten(approval=25)
+    sample.set_durations(approval=25)
     await sample.worker()
     starter, workflow_id = await sample.starter()
     stopped, _ = await sample.starter()
@@ -61,7 +61,7 @@ async def test_printed_command_works_in_another_terminal(sample: Sample) -> None
 
 
 async def test_graceful_shutdown_and_second_ctrl_c(sample: Sample) -> None:
-    sample.shorten(latency=3)
+    sample.set_durations(latency=3)
     twice = [signal.SIGINT] * 2
     # A process manager may send SIGTERM to uv and to the worker, and uv sends it again.
     for signals, status in ((twice, 130), ([signal.SIGINT], 130), ([signal.SIGTERM] * 2, 0)):
@@ -97,7 +97,7 @@ async def test_worker_waits_for_the_server_until_it_is_stopped(own_server: Sampl
         )
 
 
-async def test_fault_of_the_code_keeps_its_traceback(sample: Sample) -> None:
+async def test_unexpected_error_prints_its_traceback(sample: Sample) -> None:
     sample.edit("shared.py", "Client.connect(", "Client.connect(no_such_option=1, ")
     for name in ("worker.py", "starter.py"):
         script = await sample.script(name)
@@ -135,7 +135,7 @@ async def test_undecodable_order_runs_no_activity(sample: Sample) -> None:
 
 
 async def test_log_is_one_line_on_the_terminal_and_complete_in_a_file(sample: Sample) -> None:
-    sample.shorten()
+    sample.set_durations()
     sample.edit("starter.py", '"Temporal mug"', r'"red\x1b[31m mug\n10:00:00 ü"')
     first_attempt = "if activity.info().attempt == 1: raise ConnectionError(1) from OSError(1)"
     sample.edit("activities.py", '# raise ConnectionError("API is down")', first_attempt)
@@ -162,8 +162,8 @@ async def test_log_is_one_line_on_the_terminal_and_complete_in_a_file(sample: Sa
     assert "in deliver_order\n" in (sample.folder / "worker.log").read_text()
 
 
-async def test_sdk_format_with_the_edit_that_the_comment_names(sample: Sample) -> None:
-    sample.shorten()
+async def test_sdk_log_format_as_the_comment_says(sample: Sample) -> None:
+    sample.set_durations()
     shutil.copy(ROOT / "pyproject.toml", sample.folder)
     comment = "# For the SDK's own format, delete the next line and set both flags to True.\n"
     before, after = (sample.folder / "worker.py").read_text().split(comment)

@@ -20,6 +20,7 @@ from tests.acceptance.helpers import (
 )
 from tests.helpers import STEPS
 
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # A background job would ignore Ctrl-\.
 NONDETERMINISM = r"(?m)^\d\d:\d\d:\d\d .*\[TMPRL1100\] Nondeterminism error"
 
 

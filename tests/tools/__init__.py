@@ -1,1 +1,1 @@
-"""Programs that measure and record. The README shows the measurements."""
+"""The benchmark and the history recorder."""

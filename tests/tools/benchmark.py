@@ -1,6 +1,6 @@
 """Prints the table of "Performance" in the README: ``uv run python -m tests.tools.benchmark``.
 
-Runs orders without simulated latency, approved as soon as they wait. Two minutes, on Linux.
+Runs orders without simulated latency, approved as soon as they wait. Linux only, two minutes.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ async def measure(server: WorkflowEnvironment, folder: Path, in_flight: int) -> 
         sys.executable, "worker.py", cwd=folder, env=environment, stdout=PIPE, stderr=DEVNULL
     )
     assert worker.stdout
-    assert await worker.stdout.readline(), "the worker doesn't start"
+    assert await worker.stdout.readline(), "the worker didn't start"
     cpu_before, _ = cpu_and_memory(worker.pid)
     begin, latencies = time.perf_counter(), list[float]()
 
