@@ -44,7 +44,7 @@ async def connect() -> Client:
             raise SystemExit(f"Temporal settings: address {address!r}: {error}") from None
         except RuntimeError as error:  # The server may still come up.
             if not problem:
-                print(f"Waiting up to 30 s for Temporal at {address}.{advice}", file=sys.stderr)
+                print(f"Waiting up to 30 s for {address}: {error}.{advice}", file=sys.stderr)
             problem = f"Can't connect to Temporal at {address}: {error}.{advice}"
         await asyncio.sleep(0.5)
     raise SystemExit(problem)

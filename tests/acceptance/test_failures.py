@@ -28,7 +28,7 @@ async def test_order_survives_a_late_and_a_killed_server(own_server: Sample) -> 
     own_server.set_durations()
     starter, worker = [await own_server.script(name) for name in ("starter.py", "worker.py")]
     for script in (starter, worker):
-        await script.prints("Waiting up to 30 s for Temporal at localhost")
+        await script.prints("Waiting up to 30 s for localhost")
     server = await own_server.serve()
     workflow_id = (await starter.prints(r"Started workflow (\S+)"))[1]
     await worker.prints(WAITING)
