@@ -34,7 +34,7 @@ async def main() -> None:
         activities=[process_payment, reserve_inventory, deliver_order],
         activity_executor=ThreadPoolExecutor(threads),
         max_concurrent_activities=threads,
-        graceful_shutdown_timeout=ATTEMPT_TIMEOUT,  # at least your longest activity timeout
+        graceful_shutdown_timeout=ATTEMPT_TIMEOUT,  # your longest activity timeout
     ):
         server = f"{client.service_client.config.target_host}, namespace {client.namespace}"
         print(f"Worker started: {server}, task queue {TASK_QUEUE}", flush=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.exceptions import TimeoutError as OrderTimeoutError
@@ -97,6 +98,19 @@ async def result_of(handle: Handle) -> str:
             waiting = set(history.activities("SCHEDULED")) - set(history.activities())
             raise AssertionError(f"{handle.id} waited for {waiting or 'a worker'}") from failure
         raise
+
+
+async def scheduled_activities(client: Client) -> list[ActivityTaskScheduledEventAttributes]:
+    """Run an order, and return its activities with their options."""
+    handle = await start(client, seconds=100_000)  # The server shortens a longer timeout to this.
+    await handle.signal(OrderFulfillment.approve_order)
+    async with new_worker(client):
+        await result_of(handle)
+    return [
+        event.activity_task_scheduled_event_attributes
+        async for event in handle.fetch_history_events()
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
 
 
 async def run_order(server: WorkflowEnvironment, order_id: str, case: str) -> tuple[Handle, str]:

@@ -14,7 +14,7 @@ from temporalio.worker import WorkerConfig
 
 import worker
 from shared import connect
-from tests.helpers import STEPS, run_order
+from tests.helpers import STEPS, scheduled_activities
 
 
 @pytest.fixture
@@ -54,12 +54,8 @@ async def test_worker_has_a_thread_for_each_activity(config: WorkerConfig) -> No
 async def test_grace_period_is_as_long_as_the_longest_attempt(
     config: WorkerConfig, server: WorkflowEnvironment
 ) -> None:
-    handle, _ = await run_order(server, "order-1", "start: approve")
-    timeouts = [
-        event.activity_task_scheduled_event_attributes.start_to_close_timeout.ToTimedelta()
-        async for event in handle.fetch_history_events()
-        if event.HasField("activity_task_scheduled_event_attributes")
-    ]
+    steps = await scheduled_activities(server.client)
+    timeouts = [step.start_to_close_timeout.ToTimedelta() for step in steps]
     assert config["graceful_shutdown_timeout"] == max(timeouts)
 
 

@@ -16,6 +16,7 @@ from tests.helpers import (
     read_history,
     result_of,
     run_order,
+    scheduled_activities,
     start,
     wait_for_event,
 )
@@ -33,23 +34,19 @@ CASES = {
     ("CreditCardExpired: expired", 0): [
         "process_payment: decline",
         "process_payment: approve, decline",
-        "start: approve; process_payment: decline",
     ],
     (FULFILLED, len(STEPS)): [
         "start: approve",
         "start: approve; reserve_inventory: approve; deliver_order: approve",
         "process_payment: approve",
-        "process_payment: fail, approve",
         "wait: approve",
         "wait: approve; reserve_inventory: fail",
         "wait: approve; deliver_order: cancel",
-        "start: approve; deliver_order: cancel, approve",
         "start: approve; deliver_order: fail, cancel",
         "downtime: approve; reserve_inventory: fail; deliver_order: cancel",
     ],
     ("canceled", 0): [
         "start: cancel",
-        "start: approve; process_payment: cancel",
         "process_payment: cancel",
     ],
     ("canceled", 1): [
@@ -112,18 +109,12 @@ async def test_order_waits_for_30_seconds_and_says_so(
 
 
 async def test_activity_timeouts_and_retry_policy(server: WorkflowEnvironment) -> None:
-    handle = await start(server.client, seconds=100_000)
-    await handle.signal(OrderFulfillment.approve_order)
-    async with new_worker(server.client):
-        await result_of(handle)
-    async for event in handle.fetch_history_events():
-        if event.HasField("activity_task_scheduled_event_attributes"):
-            step = event.activity_task_scheduled_event_attributes
-            name = step.activity_type.name
-            policy = RetryPolicy.from_proto(step.retry_policy)
-            assert policy == RetryPolicy(maximum_interval=timedelta(seconds=10)), name
-            assert step.start_to_close_timeout.ToTimedelta() == timedelta(seconds=5), name
-            # Without a limit, this server records the workflow's timeout.
-            for limit in (step.schedule_to_close_timeout, step.schedule_to_start_timeout):
-                assert limit.ToSeconds() >= 100_000, f"{name} is limited to {limit}"
-            assert step.heartbeat_timeout.ToSeconds() == 0, f"{name} sends no heartbeat"
+    for step in await scheduled_activities(server.client):
+        name = step.activity_type.name
+        policy = RetryPolicy.from_proto(step.retry_policy)
+        assert policy == RetryPolicy(maximum_interval=timedelta(seconds=10)), name
+        assert step.start_to_close_timeout.ToTimedelta() == timedelta(seconds=5), name
+        # Without a limit, this server records the workflow's timeout.
+        for limit in (step.schedule_to_close_timeout, step.schedule_to_start_timeout):
+            assert limit.ToSeconds() >= 100_000, f"{name} is limited to {limit}"
+        assert step.heartbeat_timeout.ToSeconds() == 0, f"{name} sends no heartbeat"

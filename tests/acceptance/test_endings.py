@@ -138,7 +138,9 @@ async def test_log_is_one_line_on_the_terminal_and_complete_in_a_file(sample: Sa
     sample.edit("starter.py", '"Temporal mug"', r'"red\x1b[31m mug\n10:00:00 ü"')
     first_attempt = "if activity.info().attempt == 1: raise ConnectionError(1) from OSError(1)"
     sample.edit("activities.py", '# raise ConnectionError("API is down")', first_attempt)
-    sample.edit("activities.py", 'return "delivered"', '(lambda:\n        re.compile("("))()')
+    sample.edit(
+        "activities.py", 'return "delivered"', '(lambda:\n        time.strptime("", "%Y"))()'
+    )
     log = """    logging.getLogger().addHandler(logging.FileHandler("worker.log"))
     try:
         1 / 0
@@ -149,8 +151,8 @@ async def test_log_is_one_line_on_the_terminal_and_complete_in_a_file(sample: Sa
     worker = await sample.worker()
     _, workflow_id = await sample.starter()
     await sample.approve(workflow_id)
-    above = (sample.folder / "activities.py").read_text().split('re.compile("(")')[0]
-    error = rf"failed: error: .* \(activities.py:{above.count(chr(10)) + 1}\)\n"
+    above = (sample.folder / "activities.py").read_text().split("time.strptime")[0]
+    error = rf"failed: ValueError: .* \(activities.py:{above.count(chr(10)) + 1}\)\n"
     await worker.prints(f" {workflow_id} deliver_order Completing activity as {error}")
     await worker.prints(f" {workflow_id} deliver_order attempt 2 delivering")
     assert re.search(r"failed: ConnectionError: 1 \(activities.py:\d+\)\n", worker.stderr)
