@@ -39,7 +39,6 @@ CASES = {
         "start: approve",
         "start: approve; reserve_inventory: approve; deliver_order: approve",
         "process_payment: approve",
-        "wait: approve",
         "wait: approve; reserve_inventory: fail",
         "wait: approve; deliver_order: cancel",
         "start: approve; deliver_order: fail, cancel",
@@ -53,7 +52,6 @@ CASES = {
         "wait: cancel",
         "wait: approve; reserve_inventory: cancel",
         "downtime: cancel",
-        "downtime: cancel, approve",
         "downtime: approve, cancel",
     ],
 }
