@@ -1,5 +1,6 @@
 """A copy of the sample, with a dev server for each test."""
 
+import random
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from tests.acceptance.helpers import Sample, clean_environment, copy_sample
 async def own_server(tmp_path: Path) -> AsyncIterator[Sample]:
     """A copy of the sample whose server isn't started yet."""
     with socket.socket() as free:
-        free.bind(("localhost", 0))
+        # Below the ports from which other programs connect, or one of them could take it.
+        free.bind(("localhost", random.randrange(20_000, 30_000)))
         port = free.getsockname()[1]
     environment = clean_environment(TEMPORAL_ADDRESS=f"localhost:{port}")
     sample = Sample(copy_sample(tmp_path / "sample"), environment)

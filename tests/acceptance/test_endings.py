@@ -33,7 +33,7 @@ async def test_duplicate_order_id_and_closed_standard_output(sample: Sample) -> 
     sample.set_durations()
     sample.edit("starter.py", 'f"order-{uuid4().hex[:7]}"', '"order-7"')
     worker = await sample.worker()
-    silent = await sample.start("bash", "-c", f"exec {sys.executable} starter.py >&-")
+    silent = await sample.start("bash", "-c", 'exec "$0" starter.py >&-', sys.executable)
     await worker.prints(WAITING)
     second = await sample.script("starter.py")
     assert await second.exits() == 1
