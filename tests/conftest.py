@@ -12,7 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 @pytest.fixture(scope="session", autouse=True)
 def _environment() -> Iterator[None]:
     """Ignore the developer's Temporal settings, except TEMPORAL_DEBUG for breakpoints."""
-    # A shell ignores Ctrl-C in a background job, and programs that the job starts inherit that.
+    # A background job ignores Ctrl-C, and programs that it starts inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:

@@ -102,7 +102,7 @@ async def result_of(handle: Handle) -> str:
 
 async def scheduled_activities(client: Client) -> list[ActivityTaskScheduledEventAttributes]:
     """Run an order, and return its activities with their options."""
-    handle = await start(client, seconds=100_000)  # The server shortens a longer timeout to this.
+    handle = await start(client, seconds=100_000)  # The server caps timeouts at this.
     await handle.signal(OrderFulfillment.approve_order)
     async with new_worker(client):
         await result_of(handle)
@@ -164,7 +164,7 @@ class History:
 
     events: list[str]  # like "TIMER_FIRED" and "ACTIVITY_TASK_COMPLETED deliver_order"
     times: dict[str, float]  # of the first event of each name, in seconds
-    retries: int  # attempts of activities after the first
+    retries: int  # activity attempts after the first
 
     def activities(self, state: str = "COMPLETED") -> list[str]:
         """Return the activities that were scheduled, started or completed, in order."""

@@ -14,7 +14,7 @@ from tests.acceptance.helpers import Sample, clean_environment, copy_sample
 async def own_server(tmp_path: Path) -> AsyncIterator[Sample]:
     """A copy of the sample whose server isn't started yet."""
     with socket.socket() as free:
-        # Below the ports from which other programs connect, or one of them could take it.
+        # Below the ephemeral ports: another program could take one of those.
         free.bind(("localhost", random.randrange(20_000, 30_000)))
         port = free.getsockname()[1]
     environment = clean_environment(TEMPORAL_ADDRESS=f"localhost:{port}")

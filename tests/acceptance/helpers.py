@@ -79,7 +79,7 @@ class Program:
         return (self.logs / "stderr").read_text()
 
     async def prints(self, pattern: str, times: int = 1, seconds: float = 60) -> re.Match[str]:
-        """Wait until the output matches a pattern some times. Return the last of these matches."""
+        """Wait for the given number of matches in the output. Return the last."""
 
         async def matches() -> list[re.Match[str]]:
             running = self.process.returncode is None
