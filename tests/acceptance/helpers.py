@@ -22,6 +22,7 @@ from workflow import OrderFulfillment
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
+TEXTS = re.findall(r"^```text\n(.*?)^```$", README, re.M | re.S)  # the result, the worker's log
 MODULES = {path.name for path in ROOT.glob("*.py")}
 STARTED, WAITING = "Worker started: ", "waits up to 30 s for the signal approve_order"
 AUTHORIZING = "process_payment authorizing"

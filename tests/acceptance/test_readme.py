@@ -10,7 +10,7 @@ import socket
 
 import pytest
 
-from tests.acceptance.helpers import README, ROOT, STARTED, WAITING, Program, Sample, normal
+from tests.acceptance.helpers import README, ROOT, STARTED, TEXTS, WAITING, Program, Sample, normal
 
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", README, re.M | re.S)
 CONSOLE = dict(re.findall(r"^```console\n\$ (.*?)\n(.*?)^```$", README, re.M | re.S))
@@ -42,8 +42,7 @@ def test_excerpts_parse_and_are_parts_of_the_workflow() -> None:
 def test_animation_shows_what_the_readme_shows() -> None:
     animation = html.unescape((ROOT / ".github" / "worker-crash.svg").read_text())
     shown = re.findall(r"<text[^>]*>([^<]*)</text>", animation)
-    log, result = (re.findall(f"```text\n({start}.*?)```", README, re.S)[0] for start in ("1", "O"))
-    for output in (CONSOLE[WORKER], CONSOLE[STARTER], CONSOLE[APPROVE], log, result):
+    for output in (CONSOLE[WORKER], CONSOLE[STARTER], CONSOLE[APPROVE], *TEXTS):
         assert set(normal(output)) <= set(normal("\n".join(shown)))
 
 
@@ -77,8 +76,7 @@ async def test_readme_commands_in_three_terminals_and_in_one(clone: Sample) -> N
     await approval.prints(CONSOLE[APPROVE])
     assert await starter.exits() == 0
     assert normal(worker.stdout) == normal(CONSOLE[WORKER])
-    final = re.findall(r"```text\n(Order [^`]*)```", README)[0]
-    shown = re.sub("Web UI.*\n", "", CONSOLE[STARTER]) + final
+    shown = re.sub("Web UI.*\n", "", CONSOLE[STARTER]) + TEXTS[0]
     assert normal(starter.stdout) == normal(shown)
     result = await shell(clone, RESULT.replace("WORKFLOW_ID", workflow_id))
     await result.prints("fulfilled")

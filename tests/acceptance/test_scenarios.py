@@ -11,6 +11,7 @@ from tests.acceptance.helpers import (
     AUTHORIZING,
     README,
     ROOT,
+    TEXTS,
     WAITING,
     Program,
     Sample,
@@ -29,8 +30,7 @@ async def test_worker_logs_what_the_readme_shows(sample: Sample) -> None:
     starter, workflow_id = await sample.waiting_order()
     await sample.approve(workflow_id)
     assert await starter.exits() == 0
-    shown = re.findall(r"```text\n(\d.*?)```", README, re.S)[0]
-    assert normal(worker.stderr) == normal(shown)
+    assert normal(worker.stderr) == normal(TEXTS[1])
     history = await sample.history(workflow_id)
     assert history.activities() == STEPS
     # The README's figures rest on these: more events make each order more expensive.
