@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
@@ -35,11 +36,10 @@ async def connect() -> Client:
         raise SystemExit(f"Temporal settings: {' '.join(str(error).split())}") from None
     address = config.setdefault("target_host", "localhost:7233")
     advice = " To start it: uv run temporal server start-dev" if "localhost" in address else ""
-    problem = ""
-    deadline = asyncio.get_running_loop().time() + 30
+    problem, deadline = "", asyncio.get_running_loop().time() + 30
     while asyncio.get_running_loop().time() < deadline:
         try:
-            return await Client.connect(**config)
+            return await Client.connect(connect_timeout=timedelta(seconds=5), **config)
         except ValueError as error:
             raise SystemExit(f"Temporal settings: address {address!r}: {error}") from None
         except RuntimeError as error:  # The server may still come up.

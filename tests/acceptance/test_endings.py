@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import sys
 
 from tests.acceptance.helpers import AUTHORIZING, ROOT, WAITING, Sample, clean_environment
@@ -71,7 +72,7 @@ async def test_graceful_shutdown_and_second_ctrl_c(sample: Sample) -> None:
         for number in signals:
             worker.send(number)
             await worker.prints("Beginning worker shutdown")
-        assert await worker.exits(1 if signals == twice else 12) == status
+        assert await worker.exits() == status
         completed = (await sample.history(workflow_id)).activities()
         assert completed == ([] if signals == twice else ["process_payment"])
 
@@ -86,21 +87,26 @@ async def test_worker_waits_for_the_server_until_it_is_stopped(own_server: Sampl
     port = own_server.environment["TEMPORAL_ADDRESS"].split(":")[1]
     for host, error in (("localhost", "ConnectionRefused"), ("no-such-host.invalid", "dns error")):
         worker = await own_server.script("worker.py", TEMPORAL_ADDRESS=f"{host}:{port}")
-        await worker.prints("Waiting", seconds=3)
-        assert await worker.exits(8) == 1
+        await worker.prints("Waiting")
+        assert await worker.exits() == 1
         waiting, last = worker.stderr.splitlines()
         assert waiting.startswith(f"Waiting up to 30 s for {host}:{port}: ")
         assert last.startswith(f"Can't connect to Temporal at {host}:{port}: ")
         for line in (waiting, last):
             assert error in line
             assert ("server start-dev" in line) == (host == "localhost")
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        host, port = server.getsockname()
+        with socket.create_connection((host, port)):  # The queue is full, so Linux drops new SYNs.
+            worker = await own_server.script("worker.py", TEMPORAL_ADDRESS=f"{host}:{port}")
+            await worker.prints("Waiting .*TimedOut")
 
 
 async def test_unexpected_error_prints_its_traceback(sample: Sample) -> None:
     sample.edit("shared.py", "Client.connect(", "Client.connect(no_such_option=1, ")
     for name in ("worker.py", "starter.py"):
         script = await sample.script(name)
-        assert await script.exits(5) == 1
+        assert await script.exits(25) == 1
         assert re.search(r"Unexpected error\nTraceback(?s:.*)\nTypeError: .*no_such", script.stderr)
 
 
