@@ -2,7 +2,7 @@
 
 When this fails, the change breaks running orders. Put it behind ``workflow.patched``. Then keep the
 old histories. To record one with the change, add a case to ``RECORDED`` in ``helpers.py``, and run
-``uv run python -m tests.tools.record_histories``.
+``uv run python -m tests.tools.record_histories``. Every ``*.json`` in ``histories`` is replayed.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,10 @@ async def replay(path: Path, caplog: pytest.LogCaptureFixture) -> None:
         assert not caplog.messages, f"after event {len(history.events)}"
 
 
-@pytest.mark.parametrize("name", RECORDED)
+NAMES = {*RECORDED, *(path.stem for path in HISTORIES.glob("*.json"))}
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
 async def test_history_replays(name: str, caplog: pytest.LogCaptureFixture) -> None:
     await replay(HISTORIES / f"{name}.json", caplog)
 
@@ -42,6 +45,5 @@ async def test_new_history_replays(
     dev_server: WorkflowEnvironment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await record(dev_server, "approved_early", tmp_path)
-    recorded = (tmp_path / "approved_early.json").read_text()
-    assert "identity" not in recorded
+    assert "identity" not in (tmp_path / "approved_early.json").read_text()
     await replay(tmp_path / "approved_early.json", caplog)

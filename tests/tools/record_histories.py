@@ -1,7 +1,8 @@
 """Records the event histories that ``test_replay.py`` replays, on a dev server.
 
 ``uv run python -m tests.tools.record_histories`` records those of ``RECORDED`` in ``helpers.py``
-that are missing, and leaves the others as they are.
+that are missing, and leaves the others as they are. Two orders wait the full ``APPROVAL_TIMEOUT``
+in real time. If yours is long, shorten it for now.
 """
 
 import asyncio
@@ -22,11 +23,11 @@ def without_origin(fields: dict[str, Any]) -> dict[str, Any]:
 
 async def record(server: WorkflowEnvironment, name: str, folder: Path) -> None:
     """Run an order, and write its history to ``NAME.json`` in the folder."""
-    handle, _ = await run_order(server, f"order-{name}", RECORDED[name])
+    handle, ending = await run_order(server, f"order-{name}", RECORDED[name])
     text = (await handle.fetch_history()).to_json()
     history = json.loads(text, object_hook=without_origin)
     (folder / f"{name}.json").write_text(json.dumps(history, indent=1) + "\n")
-    print(f"Recorded {name}.json, {len(history['events'])} events", flush=True)
+    print(f"Recorded {name}.json: {ending}", flush=True)
 
 
 async def main() -> None:
