@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
@@ -27,7 +28,8 @@ def _environment() -> Iterator[None]:
 async def server() -> AsyncIterator[WorkflowEnvironment]:
     # start_time_skipping_v2, on the dev server, takes a second for each skip.
     async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=shutil.which("temporal-test-server")
+        test_server_existing_path=shutil.which("temporal-test-server"),
+        test_server_startup_timeout=timedelta(seconds=60),
     ) as environment:
         yield environment
 
@@ -35,6 +37,8 @@ async def server() -> AsyncIterator[WorkflowEnvironment]:
 @pytest.fixture(scope="session")
 async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=shutil.which("temporal"), dev_server_log_level="never"
+        dev_server_existing_path=shutil.which("temporal"),
+        dev_server_log_level="never",
+        dev_server_startup_timeout=timedelta(seconds=60),
     ) as environment:
         yield environment

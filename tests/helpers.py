@@ -188,7 +188,7 @@ async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
     return history
 
 
-async def wait_for_event(handle: WorkflowHandle[Any, Any], event: str, seconds: float = 5) -> None:
+async def wait_for_event(handle: WorkflowHandle[Any, Any], event: str, seconds: float = 15) -> None:
     """Wait for an event. The time-skipping server has no ``wait_new_event``, so this polls."""
     deadline = time.monotonic() + seconds
     while event not in (history := await read_history(handle)).events:

@@ -36,10 +36,7 @@ def test_activity_returns_what_its_stub_returns(step: str) -> None:
 
 @pytest.mark.parametrize(
     ("quantity", "price", "total"),
-    [
-        (1, "0.01", "$0.01"),
-        (999, "999999.99", "$998999990.01"),
-    ],
+    [(1, "0.01", "$0.01"), (999, "999999.99", "$998999990.01")],
 )
 def test_total_is_exact_to_the_cent(quantity: int, price: str, total: str) -> None:
     assert pay(new_order(quantity=quantity, price=price)) == f"authorized {total}"
@@ -75,12 +72,9 @@ BAD_PRICES += ["1000000.00", "9" * 40 + ".00"]
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        *[("cc_expiry", value, "cc_expiry must be MM/YY") for value in BAD_EXPIRIES],
-        *[
-            ("price", value, "price must have two decimals, 0.00 to 999999.99")
-            for value in BAD_PRICES
-        ],
-        *[("quantity", value, "quantity must be 1 to 999") for value in (0, -1, 1000, 10**30)],
+        *[("cc_expiry", bad, "cc_expiry must be MM/YY") for bad in BAD_EXPIRIES],
+        *[("price", bad, "price must have two decimals, 0.00 to 999999.99") for bad in BAD_PRICES],
+        *[("quantity", bad, "quantity must be 1 to 999") for bad in (0, -1, 1000, 10**30)],
     ],
 )
 def test_invalid_order_names_its_field_and_is_not_retried(

@@ -119,7 +119,7 @@ async def test_worker_crash_during_the_payment_without_ctrl_backslash(sample: Sa
     await shell.prints(AUTHORIZING)
     assert shell.process.stdin
     shell.process.stdin.close()
-    await shell.exits(2)
+    await shell.exits()
     second = await sample.worker()
     again = AUTHORIZING.replace(" ", " attempt 2 ")
     await second.prints(f"{again} .39.98, idempotency key {workflow_id}\n", seconds=8)
@@ -139,7 +139,7 @@ async def test_bug_in_workflow(sample: Sample) -> None:
     worker = await sample.worker()
     await worker.prints(WAITING, seconds=25)
     await sample.approve(workflow_id)
-    assert await starter.exits(5) == 0
+    assert await starter.exits() == 0
     assert (await sample.history(workflow_id)).activities("SCHEDULED") == STEPS
 
 
