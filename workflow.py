@@ -53,7 +53,7 @@ class OrderFulfillment:
         reservation = await workflow.execute_activity(
             reserve_inventory, order, start_to_close_timeout=ATTEMPT_TIMEOUT, retry_policy=RETRIES
         )
-        # Cancellation can't stop a running delivery: wait, so that no delivered order is canceled.
+        # Cancellation can't stop a running attempt, so wait for it. It decides how the order ends.
         delivery = await workflow.execute_activity(
             deliver_order,
             order,
