@@ -3,6 +3,7 @@
 import random
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,10 @@ from tests.acceptance.helpers import Sample, clean_environment, copy_sample
 @pytest.fixture
 async def own_server(tmp_path: Path) -> AsyncIterator[Sample]:
     """A copy of the sample whose server isn't started yet."""
-    with socket.socket() as free:
-        # Below the ephemeral ports: another program could take one of those.
-        free.bind(("localhost", random.randrange(20_000, 30_000)))
-        port = free.getsockname()[1]
+    # Below the ephemeral ports: another program could take one of those.
+    for port in random.sample(range(20_000, 30_000), 100):
+        with suppress(OSError), socket.create_server(("localhost", port)):
+            break  # It is free.
     environment = clean_environment(TEMPORAL_ADDRESS=f"localhost:{port}")
     sample = Sample(copy_sample(tmp_path / "sample"), environment)
     yield sample
