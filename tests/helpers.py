@@ -164,7 +164,6 @@ class History:
 
     events: list[str]  # like "TIMER_FIRED" and "ACTIVITY_TASK_COMPLETED deliver_order"
     times: dict[str, float]  # of the first event of each name, in seconds
-    retries: int  # activity attempts after the first
 
     def activities(self, state: str = "COMPLETED") -> list[str]:
         """Return the activities that were scheduled, started or completed, in order."""
@@ -173,14 +172,12 @@ class History:
 
 
 async def read_history(handle: WorkflowHandle[Any, Any]) -> History:
-    history, steps = History([], {}, 0), {}
+    history, steps = History([], {}), {}
     async for event in handle.fetch_history_events():
         name = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
         attributes = getattr(event, event.WhichOneof("attributes") or "")
         if name == "ACTIVITY_TASK_SCHEDULED":
             steps[event.event_id] = attributes.activity_type.name
-        if name == "ACTIVITY_TASK_STARTED":
-            history.retries += attributes.attempt - 1
         if name.startswith("ACTIVITY_TASK_"):
             name += " " + steps[getattr(attributes, "scheduled_event_id", event.event_id)]
         history.events.append(name)
