@@ -9,6 +9,8 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
+from tests.helpers import start_dev_server
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment() -> Iterator[None]:
@@ -23,9 +25,9 @@ def _environment() -> Iterator[None]:
         yield
 
 
-# If a server isn't on the PATH, the SDK downloads it.
 @pytest.fixture
 async def server() -> AsyncIterator[WorkflowEnvironment]:
+    # If the server isn't on the PATH, the SDK downloads it.
     # start_time_skipping_v2, on the dev server, takes a second for each skip.
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=shutil.which("temporal-test-server"),
@@ -36,9 +38,5 @@ async def server() -> AsyncIterator[WorkflowEnvironment]:
 
 @pytest.fixture(scope="session")
 async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=shutil.which("temporal"),
-        dev_server_log_level="never",
-        dev_server_startup_timeout=timedelta(seconds=60),
-    ) as environment:
+    async with await start_dev_server() as environment:
         yield environment

@@ -1,6 +1,7 @@
 """Stub activities, an order to test with, a worker to run it, and what its event history says."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,15 @@ RECORDED = {
 
 Handle = WorkflowHandle[OrderFulfillment, str]
 Action = Callable[[], Awaitable[None]]
+
+
+async def start_dev_server() -> WorkflowEnvironment:
+    """Start the dev server of the CLI on the PATH, or of one that the SDK downloads."""
+    return await WorkflowEnvironment.start_local(
+        dev_server_existing_path=shutil.which("temporal"),
+        dev_server_log_level="never",
+        dev_server_startup_timeout=timedelta(seconds=60),
+    )
 
 
 def new_order(order_id: str = "order-1", **changes: Any) -> Order:

@@ -6,7 +6,6 @@ Runs orders without simulated latency, approved as soon as they wait. Linux only
 import asyncio
 import os
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from statistics import median
 from temporalio.testing import WorkflowEnvironment
 
 from tests.acceptance.helpers import assign, copy_sample
-from tests.helpers import start
+from tests.helpers import start, start_dev_server
 
 SECONDS = 38  # for each row
 HEADER = "| Orders in flight | Orders per second | Median latency | CPU per order | Peak memory |"
@@ -68,9 +67,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as parent:
         folder = copy_sample(Path(parent) / "sample")
         assign(folder / "activities.py", "SIMULATED_LATENCY_SECONDS", "0")
-        async with await WorkflowEnvironment.start_local(
-            dev_server_existing_path=shutil.which("temporal"), dev_server_log_level="never"
-        ) as server:
+        async with await start_dev_server() as server:
             for in_flight in (1, 20, 200):
                 row = await measure(server, folder, in_flight)
                 print(f"{HEADER}\n{'| --- ' * 5}|\n{row}" if in_flight == 1 else row, flush=True)

@@ -7,13 +7,12 @@ in real time. If yours is long, shorten it for now.
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from temporalio.testing import WorkflowEnvironment
 
-from tests.helpers import HISTORIES, RECORDED, run_order
+from tests.helpers import HISTORIES, RECORDED, run_order, start_dev_server
 
 
 def without_origin(fields: dict[str, Any]) -> dict[str, Any]:
@@ -33,9 +32,7 @@ async def record(server: WorkflowEnvironment, name: str, folder: Path) -> None:
 async def main() -> None:
     """Record the missing histories, one after the other."""
     missing = [name for name in RECORDED if not (HISTORIES / f"{name}.json").exists()]
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=shutil.which("temporal"), dev_server_log_level="never"
-    ) as server:
+    async with await start_dev_server() as server:
         for name in missing:
             await record(server, name, HISTORIES)
     print(f"{len(RECORDED)} histories, {len(missing)} of them new")
