@@ -68,7 +68,7 @@ async def test_invalid_order(sample: Sample) -> None:
     assert await starter.exits() == 1
     assert starter.stderr == f"Order {workflow_id} {promised('Invalid order', 'FAILED')}\n"
     assert (await sample.history(workflow_id)).activities("STARTED") == ["process_payment"]
-    assert worker.stderr.count("failed: ") == 1, "retried"
+    assert worker.stderr.count("failed: ") == 1, "the payment was retried"
 
 
 async def test_api_downtime(sample: Sample) -> None:
