@@ -1,9 +1,9 @@
-"""Stub activities, an order to test with, a worker to run it, and what its event history says."""
+"""A stub for the activities, an order, a worker to run it, and what its event history says."""
 
 import asyncio
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -14,6 +14,7 @@ from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.exceptions import TimeoutError as OrderTimeoutError
 from temporalio.testing import WorkflowEnvironment
@@ -60,28 +61,26 @@ def new_order(order_id: str = "order-1", **changes: Any) -> Order:
     return Order(**{"order_id": order_id, **fields, **changes})
 
 
-def stub(name: str, action: Action | None = None) -> Callable[..., Any]:
-    """Return an activity that runs the action, if any, and returns the result of the real one."""
-
-    @activity.defn(name=name)
-    async def run(order: Order) -> str:
-        if action:
-            await action()
-        return RESULTS[name]
-
-    return run
-
-
 def new_worker(client: Client, actions: Mapping[str, Action] = {}) -> Worker:
-    """Return a worker with stub activities, some of which run an action.
+    """Return a worker with a stub for all activities, which runs an action for some of them.
 
     It replays the event history at each workflow task. Any error in the workflow fails the order.
     """
+
+    @activity.defn(dynamic=True)
+    async def stub(_: Sequence[RawValue]) -> str:
+        name = activity.info().activity_type
+        if name not in RESULTS:
+            raise ApplicationError(f"add {name} to RESULTS in helpers.py", non_retryable=True)
+        if name in actions:
+            await actions[name]()
+        return RESULTS[name]
+
     return Worker(
         client,
         task_queue=TASK_QUEUE,
         workflows=[OrderFulfillment],
-        activities=[stub(name, actions.get(name)) for name in STEPS],
+        activities=[stub],
         max_cached_workflows=0,
         workflow_failure_exception_types=[Exception],
     )
