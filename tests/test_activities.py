@@ -9,7 +9,6 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 import activities
-from activities import process_payment
 from shared import Order
 from tests.helpers import RESULTS, new_order
 
@@ -25,7 +24,7 @@ def pay(order: Order, scheduled: str = "2030-06-15 12:00:00") -> str:
     time = datetime.fromisoformat(scheduled).replace(tzinfo=UTC)
     info, later = environment.info, time + timedelta(days=40)
     environment.info = dataclasses.replace(info, scheduled_time=time, started_time=later, attempt=2)
-    result: str = environment.run(process_payment, order)
+    result: str = environment.run(activities.process_payment, order)
     return result
 
 

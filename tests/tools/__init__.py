@@ -1,1 +1,1 @@
-"""The benchmark and the history recorder."""
+"""Developer tools."""
