@@ -3,10 +3,9 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,6 @@ RECORDED = {
 }
 
 Handle = WorkflowHandle[OrderFulfillment, str]
-Action = Callable[[], Awaitable[None]]
 
 
 async def start_dev_server() -> WorkflowEnvironment:
@@ -61,10 +59,10 @@ def new_order(order_id: str = "order-1", **changes: Any) -> Order:
     return Order(**{"order_id": order_id, **fields, **changes})
 
 
-def new_worker(client: Client, actions: Mapping[str, Action] = {}) -> Worker:
-    """Return a worker with a stub for all activities, which runs an action for some of them.
+def new_worker(client: Client, act: Callable[[str], Awaitable[None]] | None = None) -> Worker:
+    """Return a worker with one stub for all activities. The stub gives ``act`` the activity's name.
 
-    It replays the event history at each workflow task. Any error in the workflow fails the order.
+    The worker replays the event history at each workflow task. Any workflow error fails the order.
     """
 
     @activity.defn(dynamic=True)
@@ -72,8 +70,8 @@ def new_worker(client: Client, actions: Mapping[str, Action] = {}) -> Worker:
         name = activity.info().activity_type
         if name not in RESULTS:
             raise ApplicationError(f"add {name} to RESULTS in helpers.py", non_retryable=True)
-        if name in actions:
-            await actions[name]()
+        if act:
+            await act(name)
         return RESULTS[name]
 
     return Worker(
@@ -147,16 +145,15 @@ async def run_order(server: WorkflowEnvironment, order_id: str, case: str) -> tu
                 case "fail" if activity.info().attempt <= 3:
                     raise ConnectionError("API is down")
 
-    actions = {step: partial(act, step) for step in STEPS}
     handle = await start(server.client, order_id)
     await act("start")
     if "downtime" in happens:
-        async with new_worker(server.client, actions):
+        async with new_worker(server.client, act):
             await wait_for_event(handle, "TIMER_STARTED")
         await server.sleep(APPROVAL_TIMEOUT)
         await wait_for_event(handle, "TIMER_FIRED")
         await act("downtime")
-    async with new_worker(server.client, actions):
+    async with new_worker(server.client, act):
         if "wait" in happens:
             await wait_for_event(handle, "TIMER_STARTED")
             await act("wait")
