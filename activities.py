@@ -1,7 +1,8 @@
-"""Simulated service calls. A crash can repeat one: pass it the order ID as its idempotency key."""
+"""Simulated service calls. A crash can repeat a call, so send the order ID as idempotency key."""
 
 import re
 import time
+from datetime import timedelta
 from decimal import Decimal
 
 from temporalio import activity
@@ -17,16 +18,19 @@ SIMULATED_LATENCY_SECONDS = 1.0
 @activity.defn
 def process_payment(order: Order) -> str:
     """Authorize the payment. ``InvalidOrder`` and ``CreditCardExpired`` failures aren't retried."""
-    if not re.fullmatch("(0[1-9]|1[0-2])/[0-9]{2}", order.cc_expiry):
-        raise ApplicationError("cc_expiry must be MM/YY", type="InvalidOrder", non_retryable=True)
-    if not re.fullmatch("[0-9]{1,6}[.][0-9]{2}", order.price):
-        reason = "price must have two decimals, 0.00 to 999999.99"
-        raise ApplicationError(reason, type="InvalidOrder", non_retryable=True)
-    if not 1 <= order.quantity <= 999:
-        raise ApplicationError("quantity must be 1 to 999", type="InvalidOrder", non_retryable=True)
+    requirements = {
+        "order_id must be the workflow ID": order.order_id == activity.info().workflow_id,
+        "cc_expiry must be MM/YY": re.fullmatch("(0[1-9]|1[0-2])/[0-9]{2}", order.cc_expiry),
+        "price must be 0.00 to 999999.99": re.fullmatch("[0-9]{1,6}[.][0-9]{2}", order.price),
+        "quantity must be 1 to 999": 1 <= order.quantity <= 999,
+    }
+    for requirement, is_met in requirements.items():
+        if not is_met:
+            raise ApplicationError(requirement, type="InvalidOrder", non_retryable=True)
+    # A month ends last at UTC-12. Compare with the scheduled time, not the current time: a retry
+    # must not decline a card that an earlier attempt may have authorized.
     month, year = order.cc_expiry.split("/")
-    # Use the scheduled time: a retry must not decline a card that an earlier attempt authorized.
-    if f"20{year}-{month}" < f"{activity.info().scheduled_time:%Y-%m}":
+    if f"20{year}-{month}" < f"{activity.info().scheduled_time - timedelta(hours=12):%Y-%m}":
         raise ApplicationError("credit card expired", type="CreditCardExpired", non_retryable=True)
     total = f"${order.quantity * Decimal(order.price)}"
     # Authorize, don't charge: the order may expire, and an unused authorization lapses by itself.

@@ -1,12 +1,14 @@
 """Code shared by the worker, the starter and the workflow."""
 
 import asyncio
-import logging
 import os
 import sys
+import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
@@ -19,51 +21,57 @@ TASK_QUEUE = "order-fulfillment"  # Choose your own.
 class Order:
     """A customer's order. ``price`` is per item, in dollars and cents; ``cc_expiry`` is MM/YY."""
 
-    # Give new fields a default: running orders were started without them. Don't validate in
-    # __post_init__: an error there fails the workflow task, over and over, instead of the order.
-    order_id: str
+    # Each replay decodes the order again: give new fields a default, and never tighten a rule.
+    order_id: str  # also the workflow ID
     item: str
     quantity: int
     price: str
     cc_expiry: str
 
 
-async def connect() -> Client:
-    """Connect using TEMPORAL_* variables or temporal.toml. Raises SystemExit if it can't."""
+async def connect(**options: Any) -> Client:
+    """Connect using TEMPORAL_*, temporal.toml and ``options``. Raises SystemExit if it can't."""
     try:
         config = ClientConfig.load_client_connect_config()
     except (RuntimeError, ValueError, OSError) as error:
         raise SystemExit(f"Temporal settings: {' '.join(str(error).split())}") from None
     address = config.setdefault("target_host", "localhost:7233")
-    advice = " To start it: uv run temporal server start-dev" if "localhost" in address else ""
-    problem, deadline = "", asyncio.get_running_loop().time() + 30
-    while asyncio.get_running_loop().time() < deadline:
+    waiting, deadline = False, time.monotonic() + 30
+    while True:
         try:
-            return await Client.connect(connect_timeout=timedelta(seconds=5), **config)
-        except ValueError as error:
-            raise SystemExit(f"Temporal settings: address {address!r}: {error}") from None
-        except RuntimeError as error:  # The server may still come up.
-            if not problem:
-                print(f"Waiting up to 30 s for {address}: {error}.{advice}", file=sys.stderr)
-            problem = f"Can't connect to Temporal at {address}: {error}.{advice}"
+            return await Client.connect(connect_timeout=timedelta(seconds=5), **config, **options)
+        except (RuntimeError, ValueError) as error:
+            problem = f"Can't connect to Temporal at {address}: {error}."
+        # A server may still come up, but a wrong address, key or TLS setting stays wrong.
+        lasting = ("invalid target", "Unauthenticated", "PermissionDenied", "InvalidData")
+        if any(text in problem for text in lasting) or time.monotonic() > deadline:
+            raise SystemExit(problem)
+        if not waiting:
+            print(f"{problem} Start it within 30 s, or correct TEMPORAL_ADDRESS.", file=sys.stderr)
+        waiting = True
         await asyncio.sleep(0.5)
-    raise SystemExit(problem)
 
 
 def run(main: Coroutine[None, None, None]) -> None:
-    """Run a script and exit with status 0, 130 if interrupted, or 1 after an error."""
-    status = 1
+    """Run a script, and exit as Python does. The status is 130 after Ctrl-C, 1 after an error."""
+    status: Any = None
     try:
         asyncio.run(main)
-        status = 0
     except KeyboardInterrupt:
         status = 130
-    except SystemExit as failure:
-        print(failure, file=sys.stderr)
+    except SystemExit as end:
+        status = end.code
     except RPCError as error:
-        print(f"{error.status.name}: {error}", file=sys.stderr)
-    except BaseException:
-        logging.exception("Unexpected error")
-    # In our runs, SDK threads crashed 7 of 40 clients at shutdown (sdk-python issue 300).
-    # os._exit prevents that, and skips atexit handlers: flush buffered logs and metrics before it.
-    os._exit(status)
+        status = f"{error.status.name}: {error}"
+    except BaseException as error:
+        if not isinstance(error, BrokenPipeError):  # a closed pipe, as in: starter.py | head -1
+            sys.excepthook(type(error), error, error.__traceback__)
+        status = 1
+    if not isinstance(status, int | None):
+        print(status, file=sys.stderr)
+        status = 1
+    with suppress(BrokenPipeError):
+        print(end="", flush=True)
+    # Python's own shutdown sometimes crashes or, from Python 3.14 on, hangs in a thread of the SDK:
+    # https://github.com/temporalio/sdk-python/issues/300. Call your atexit handlers here.
+    os._exit(status or 0)

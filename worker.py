@@ -2,11 +2,8 @@
 
 import asyncio
 import logging
-import re
 import signal
-import traceback
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from temporalio import activity, workflow
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -24,16 +21,15 @@ async def main() -> None:
     client = await connect()
     request = DescribeNamespaceRequest(namespace=client.namespace)  # fails if it doesn't exist
     await client.workflow_service.describe_namespace(request, retry=True)
-    terminated = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
-    threads = 100  # one for each concurrent activity
+    loop, terminated = asyncio.get_running_loop(), asyncio.Event()
+    signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(terminated.set))
     async with Worker(
         client,
         task_queue=TASK_QUEUE,
         workflows=[OrderFulfillment],
         activities=[process_payment, reserve_inventory, deliver_order],
-        activity_executor=ThreadPoolExecutor(threads),
-        max_concurrent_activities=threads,
+        activity_executor=ThreadPoolExecutor(100),  # one thread for each concurrent activity
+        max_concurrent_activities=100,
         graceful_shutdown_timeout=ATTEMPT_TIMEOUT,  # your longest activity timeout
     ):
         server = f"{client.service_client.config.target_host}, namespace {client.namespace}"
@@ -42,42 +38,31 @@ async def main() -> None:
 
 
 class OneLineFormatter(logging.Formatter):
-    """Formats a record about an order as one line. The Web UI shows its traceback."""
+    """Formats a record about an order as one line. The Web UI shows the tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line about an order, or any other record in the default format."""
+        """Return one line about an order, or any other record in the standard format."""
         order = vars(record).get("temporal_activity") or vars(record).get("temporal_workflow")
         if not order:
             return super().format(record)
         attempt = f"attempt {order['attempt']}" if order["attempt"] > 1 else None
         words = [order["workflow_id"], order.get("activity_type"), attempt, record.getMessage()]
         if record.exc_info and (error := record.exc_info[1]):
-            words[-1] = f"{words[-1]}: {type(error).__name__}: {error}"
-            if error.__cause__ and str(error.__cause__) != str(error):
-                words.append(str(error.__cause__))
-            for frame in reversed(traceback.extract_tb(error.__traceback__)):
-                if Path(frame.filename).parent == Path(__file__).parent:
-                    words.append(f"({Path(frame.filename).name}:{frame.lineno})")
-                    break
+            words[-1] += f": {type(error).__name__}: {error}"
         line = " ".join([self.formatTime(record, self.datefmt), *filter(None, words)])
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
-
-
-def configure_logging() -> None:
-    """Log orders, and warnings of the SDK's core such as a lost connection, to stderr."""
-    handler = logging.StreamHandler()
-    # For the SDK's own format, delete the next line and set both flags to True.
-    handler.setFormatter(OneLineFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    activity.logger.activity_info_on_message = False
-    workflow.logger.workflow_info_on_message = False
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    core = logging.getLogger("temporalio.core")
-    # Hide what the SDK already logged: workflow tasks that failed with a Python traceback.
-    core.addFilter(lambda log: not re.search('Failing workflow task.*"  File', log.getMessage()))
-    logs = LoggingConfig("warn", LogForwardingConfig(core))
-    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=logs)))
+        return line if line.isprintable() else repr(line)  # An order can't control the terminal.
 
 
 if __name__ == "__main__":
-    configure_logging()
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    activity.logger.activity_info_on_message = False
+    workflow.logger.workflow_info_on_message = False
+    # Log warnings of the SDK's core, too, but hide what is logged twice, with a Python traceback.
+    core = logging.getLogger("temporalio.core")
+    core.addFilter(lambda record: 'stack_trace: "  File' not in record.getMessage())
+    handler.addFilter(lambda record: record.msg != "Worker failed, shutting down")
+    logs = LoggingConfig("warn", LogForwardingConfig(core))
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=logs)))
     run(main())

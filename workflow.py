@@ -1,5 +1,6 @@
 """The workflow: an order from payment to delivery."""
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
@@ -11,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from shared import Order
 
 APPROVAL_TIMEOUT = timedelta(seconds=30)
-ATTEMPT_TIMEOUT = timedelta(seconds=5)  # after a crash, also the wait for the retry
+ATTEMPT_TIMEOUT = timedelta(seconds=5)  # An attempt that crashed is retried when this is over.
 RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=10))  # for the demo; default: 100 s
 
 
@@ -37,28 +38,24 @@ class OrderFulfillment:
         )
         # Scenario "bug in workflow": uncomment the next line and restart the worker.
         # raise RuntimeError("workflow bug!")
-        wait = f"waits up to {APPROVAL_TIMEOUT.total_seconds():.0f} s for the signal approve_order"
-        deadline = workflow.now() + APPROVAL_TIMEOUT
-        workflow.logger.info(wait)
-        workflow.set_current_details(f"The order {wait}, until {deadline:%Y-%m-%d %H:%M:%S} UTC")
+        workflow.logger.info("waits for the signal approve_order")
         try:
             await workflow.wait_condition(
                 lambda: self._approved, timeout=APPROVAL_TIMEOUT, timeout_summary="human approval"
             )
         except TimeoutError:
-            if not self._approved:  # After downtime, approval and timeout can arrive together.
+            # Today's SDK handles a signal before a timeout. A later one may handle both together.
+            if not self._approved:
                 raise ApplicationError("order expired", type="OrderExpired") from None
-        finally:
-            workflow.set_current_details("")
         reservation = await workflow.execute_activity(
             reserve_inventory, order, start_to_close_timeout=ATTEMPT_TIMEOUT, retry_policy=RETRIES
         )
-        # Cancellation can't stop a running attempt, so wait for it. It decides how the order ends.
-        delivery = await workflow.execute_activity(
-            deliver_order,
-            order,
-            start_to_close_timeout=ATTEMPT_TIMEOUT,
-            retry_policy=RETRIES,
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        handle = workflow.start_activity(
+            deliver_order, order, start_to_close_timeout=ATTEMPT_TIMEOUT, retry_policy=RETRIES
         )
+        # From here on, the order can't be canceled: the carrier may already have it.
+        try:
+            delivery = await asyncio.shield(handle)
+        except asyncio.CancelledError:
+            delivery = await handle
         return f"Order {order.order_id} fulfilled: {payment}, approved, {reservation}, {delivery}."
