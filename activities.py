@@ -18,13 +18,12 @@ SIMULATED_LATENCY_SECONDS = 1.0
 @activity.defn
 def process_payment(order: Order) -> str:
     """Authorize the payment. ``InvalidOrder`` and ``CreditCardExpired`` failures aren't retried."""
-    requirements = {
-        "order_id must be the workflow ID": order.order_id == activity.info().workflow_id,
-        "cc_expiry must be MM/YY": re.fullmatch("(0[1-9]|1[0-2])/[0-9]{2}", order.cc_expiry),
-        "price must be 0.00 to 999999.99": re.fullmatch("[0-9]{1,6}[.][0-9]{2}", order.price),
-        "quantity must be 1 to 999": 1 <= order.quantity <= 999,
-    }
-    for requirement, is_met in requirements.items():
+    for requirement, is_met in (
+        ("order_id must be the workflow ID", order.order_id == activity.info().workflow_id),
+        ("cc_expiry must be MM/YY", re.fullmatch("(0[1-9]|1[0-2])/[0-9]{2}", order.cc_expiry)),
+        ("price must be 0.00 to 999999.99", re.fullmatch("[0-9]{1,6}[.][0-9]{2}", order.price)),
+        ("quantity must be 1 to 999", 1 <= order.quantity <= 999),
+    ):
         if not is_met:
             raise ApplicationError(requirement, type="InvalidOrder", non_retryable=True)
     # A month ends last at UTC-12. Compare with the scheduled time, not the current time: a retry

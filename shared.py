@@ -8,9 +8,9 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Unpack
 
-from temporalio.client import Client
+from temporalio.client import Client, ClientConnectConfig
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError
 
@@ -29,19 +29,20 @@ class Order:
     cc_expiry: str
 
 
-async def connect(**options: Any) -> Client:
+async def connect(**options: Unpack[ClientConnectConfig]) -> Client:
     """Connect using TEMPORAL_*, temporal.toml and ``options``. Raises SystemExit if it can't."""
     try:
         config = ClientConfig.load_client_connect_config()
     except (RuntimeError, ValueError, OSError) as error:
         raise SystemExit(f"Temporal settings: {' '.join(str(error).split())}") from None
-    address = config.setdefault("target_host", "localhost:7233")
+    settings: ClientConnectConfig = {"target_host": "localhost:7233", **config, **options}
+    settings.setdefault("connect_timeout", timedelta(seconds=5))
     waiting, deadline = False, time.monotonic() + 30
     while True:
         try:
-            return await Client.connect(connect_timeout=timedelta(seconds=5), **config, **options)
+            return await Client.connect(**settings)
         except (RuntimeError, ValueError) as error:
-            problem = f"Can't connect to Temporal at {address}: {error}."
+            problem = f"Can't connect to Temporal at {settings['target_host']}: {error}."
         # A server may still come up, but a wrong address, key or TLS setting stays wrong.
         lasting = ("invalid target", "Unauthenticated", "PermissionDenied", "InvalidData")
         if any(text in problem for text in lasting) or time.monotonic() > deadline:
@@ -54,7 +55,7 @@ async def connect(**options: Any) -> Client:
 
 def run(main: Coroutine[None, None, None]) -> None:
     """Run a script, and exit as Python does. The status is 130 after Ctrl-C, 1 after an error."""
-    status: Any = None
+    status: int | str | None = None
     try:
         asyncio.run(main)
     except KeyboardInterrupt:

@@ -1,7 +1,6 @@
-"""The servers that the tests run on, and an environment without the developer's settings."""
+"""The server that the tests run on, and an environment without the developer's settings."""
 
 import os
-import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -9,7 +8,7 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from tests.helpers import start_dev_server
+from tests.helpers import find_program
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,16 +26,18 @@ def _environment() -> Iterator[None]:
 
 @pytest.fixture
 async def server() -> AsyncIterator[WorkflowEnvironment]:
-    # If the server isn't on the PATH, the SDK downloads it.
+    """A new time-skipping server: a wait of 30 seconds takes no time on it."""
     # start_time_skipping_v2, on the dev server, takes a second for each skip.
     async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=shutil.which("temporal-test-server"),
+        test_server_existing_path=find_program("temporal-test-server"),
         test_server_startup_timeout=timedelta(seconds=60),
     ) as environment:
         yield environment
 
 
-@pytest.fixture(scope="session")
-async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
-    async with await start_dev_server() as environment:
-        yield environment
+@pytest.fixture
+def address(server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the server, also in TEMPORAL_ADDRESS for worker.py and starter.py."""
+    target_host = server.client.service_client.config.target_host
+    monkeypatch.setenv("TEMPORAL_ADDRESS", target_host)
+    return target_host

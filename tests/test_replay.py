@@ -1,49 +1,53 @@
-"""The workflow's code replays the event histories of all kinds of orders.
+"""The workflow's code replays the event histories in ``histories``.
 
-When this fails, the change breaks running orders. Put it behind ``workflow.patched``. Then keep the
-old histories. To record one with the change, add a case to ``RECORDED`` in ``helpers.py``, and run
-``uv run python -m tests.tools.record_histories``. Every ``*.json`` in ``histories`` is replayed.
+When this fails, the change breaks running orders: put it behind ``workflow.patched``. Then add the
+history of an order with the change, from a dev server or from production:
+
+    temporal workflow show --workflow-id WORKFLOW_ID -o json > tests/histories/NAME.json
+
+A history contains the order's data. Keep the old histories until you deprecate the patch: from then
+on, those recorded before the patch no longer replay, so delete them.
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
-from tests.helpers import HISTORIES, RECORDED
-from tests.tools.record_histories import record
+from tests.helpers import RESULTS
 from workflow import OrderFulfillment
 
+HISTORIES = {path.stem: path for path in (Path(__file__).parent / "histories").glob("*.json")}
 
-def prefixes(path: Path) -> Iterator[WorkflowHistory]:
-    history = WorkflowHistory.from_json(f"order-{path.stem}", path.read_text())
+
+def read(name: str) -> WorkflowHistory:
+    return WorkflowHistory.from_json(name, HISTORIES[name].read_text())
+
+
+def prefixes(history: WorkflowHistory) -> Iterator[WorkflowHistory]:
+    """Return what the server has recorded at each workflow task, and at the end."""
     for number, event in enumerate(history.events, start=1):
         if event.HasField("workflow_task_started_event_attributes"):
             yield WorkflowHistory(history.workflow_id, history.events[:number])
     yield history
 
 
-async def replay(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for history in prefixes(path):
+@pytest.mark.parametrize("name", sorted(HISTORIES))
+async def test_history_replays(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    for history in prefixes(read(name)):
         await Replayer(workflows=[OrderFulfillment]).replay_workflow(history)
         # If the task after the last event fails, the SDK doesn't raise an error but logs it.
         assert not caplog.messages, f"after event {len(history.events)}"
 
 
-NAMES = {*RECORDED, *(path.stem for path in HISTORIES.glob("*.json"))}
-
-
-@pytest.mark.parametrize("name", sorted(NAMES))
-async def test_history_replays(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    await replay(HISTORIES / f"{name}.json", caplog)
-
-
-async def test_new_history_replays(
-    dev_server: WorkflowEnvironment, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    await record(dev_server, "approved_early", tmp_path)
-    assert "identity" not in (tmp_path / "approved_early.json").read_text()
-    await replay(tmp_path / "approved_early.json", caplog)
+@pytest.mark.parametrize("step", RESULTS)
+def test_step_is_in_a_history(step: str) -> None:
+    events = [event for name in HISTORIES for event in read(name).events]
+    recorded = {
+        event.activity_task_scheduled_event_attributes.activity_type.name for event in events
+    }
+    assert step in recorded, f"add the history of an order with {step}"

@@ -1,83 +1,88 @@
-"""The options of the worker, and the settings of the client."""
+"""The options of the worker that ``worker.py`` runs, and of its activities."""
 
 import asyncio
+import logging
 import signal
-import sys
 import warnings
-from pathlib import Path
-from typing import Any
+from datetime import timedelta
 
 import pytest
 import temporalio.worker
+from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
+from temporalio.client import Client
+from temporalio.common import RetryPolicy
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import WorkerConfig
 
 import worker
-from shared import connect
-from tests.helpers import STEPS, scheduled_activities
+from shared import TASK_QUEUE
+from tests.helpers import RESULTS, new_worker, start
+from workflow import OrderFulfillment
 
 
 @pytest.fixture
-async def config(server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch) -> WorkerConfig:
+async def config(address: str, monkeypatch: pytest.MonkeyPatch) -> WorkerConfig:
     """The options of the worker that ``worker.main()`` runs, until SIGTERM ends it."""
-    if sys.platform == "win32":
-        pytest.skip("worker.py needs Unix signals")
-    configs = []
+    configs: list[WorkerConfig] = []
 
     class RecordedWorker(temporalio.worker.Worker):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **options)
+        async def __aenter__(self) -> temporalio.worker.Worker:
             configs.append(self.config())
             signal.raise_signal(signal.SIGTERM)
+            return await super().__aenter__()
 
     monkeypatch.setattr(worker, "Worker", RecordedWorker)
-    monkeypatch.setenv("TEMPORAL_ADDRESS", server.client.service_client.config.target_host)
     before = signal.getsignal(signal.SIGTERM)
     try:
-        with warnings.catch_warnings(action="error"):
+        with warnings.catch_warnings():
+            # The SDK warns if there are fewer threads than concurrent activities.
+            warnings.filterwarnings("error", message=".*max_workers")
             async with asyncio.timeout(20):
                 await worker.main()
     except KeyboardInterrupt:
         pytest.fail("SIGTERM doesn't let the worker finish its activities")
-    signal.signal(signal.SIGTERM, before)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return configs[0]
 
 
 async def test_worker_runs_each_activity_of_the_workflow(config: WorkerConfig) -> None:
-    assert [step.__name__ for step in config["activities"]] == STEPS
-    # With fewer threads, the SDK warns, and `config` turns that into an error.
-    assert config["max_concurrent_activities"] == 100
+    assert {step.__name__ for step in config["activities"]} == set(RESULTS)
+    assert config["task_queue"] == TASK_QUEUE
 
 
-async def test_grace_period_is_as_long_as_the_longest_attempt(
+async def scheduled(client: Client) -> list[ActivityTaskScheduledEventAttributes]:
+    """Run an order that is approved, and return its activities with their options."""
+    order = await start(client, seconds=100_000)  # The server caps timeouts at this.
+    await order.signal(OrderFulfillment.approve_order)
+    async with new_worker(client):
+        await order.result()
+    history = await order.fetch_history()
+    activities = [event.activity_task_scheduled_event_attributes for event in history.events]
+    return [activity for activity in activities if activity.activity_type.name]
+
+
+async def test_activity_timeouts_and_retry_policy(
     config: WorkerConfig, server: WorkflowEnvironment
 ) -> None:
-    steps = await scheduled_activities(server.client)
-    timeouts = [step.start_to_close_timeout.ToTimedelta() for step in steps]
-    assert config["graceful_shutdown_timeout"] == max(timeouts)
+    for activity in await scheduled(server.client):
+        name, timeout = activity.activity_type.name, activity.start_to_close_timeout.ToTimedelta()
+        assert timeout == timedelta(seconds=5), name
+        assert config["graceful_shutdown_timeout"] >= timeout, f"{name} takes up to {timeout}"
+        policy = RetryPolicy.from_proto(activity.retry_policy)
+        assert policy == RetryPolicy(maximum_interval=timedelta(seconds=10)), name
+        # Without a limit, this server records the workflow's timeout.
+        for limit in (activity.schedule_to_close_timeout, activity.schedule_to_start_timeout):
+            assert limit.ToSeconds() >= 100_000, f"{name} is limited to {limit}"
+        assert activity.heartbeat_timeout.ToSeconds() == 0, f"{name} sends no heartbeat"
 
 
-async def test_profile_is_used_despite_unknown_keys(
-    server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    address = server.client.service_client.config.target_host
-    file = tmp_path / "temporal.toml"
-    file.write_text(
-        '[profile.default]\naddress = "localhost:1"\n[profile.cloud.oauth]\nclient_id = "x"\n'
-        f'[profile.mine]\naddress = "{address}"\nnamespace = "my-namespace"\n'
-    )
-    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(file))
-    monkeypatch.setenv("TEMPORAL_PROFILE", "mine")
-    assert (await connect()).namespace == "my-namespace"
-
-
-async def test_client_sends_api_key_over_tls(
-    server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TEMPORAL_ADDRESS", server.client.service_client.config.target_host)
-    monkeypatch.setenv("TEMPORAL_API_KEY", "secret")
-    monkeypatch.setenv("TEMPORAL_TLS", "false")
-    assert (await connect()).api_key == "secret"
-    monkeypatch.delenv("TEMPORAL_TLS")
-    with pytest.raises(TimeoutError):  # This server has no TLS, so connect() waits.
-        await asyncio.wait_for(connect(), 1)
+def test_log_line_is_printable_and_the_record_is_unchanged() -> None:
+    error = ConnectionError("down\n")
+    order = {"workflow_id": "order-1", "activity_type": "deliver_order", "attempt": 2}
+    fields = {"msg": "\x1b[31m ü", "temporal_activity": order, "created": 0}
+    record = logging.makeLogRecord({**fields, "exc_info": (ConnectionError, error, None)})
+    before = {**vars(record)}
+    line = worker.OneLineFormatter(datefmt="%Y").format(record)
+    assert line == r"'1970 order-1 deliver_order attempt 2 \x1b[31m ü: ConnectionError: down\n'"
+    assert vars(record) == before

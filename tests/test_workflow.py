@@ -1,111 +1,128 @@
-"""The workflow, on the time-skipping server: a wait of 30 seconds takes no time."""
+"""What happens to an order, and how it ends, with a stub for the activities."""
 
-import logging
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pytest
-from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio import activity
 from temporalio.client import WorkflowFailureError
-from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import WorkflowEnvironment
 
-from tests.helpers import (
-    STEPS,
-    Handle,
-    new_worker,
-    read_history,
-    result_of,
-    run_order,
-    scheduled_activities,
-    start,
-    wait_for_event,
-)
-from workflow import OrderFulfillment
+from activities import deliver_order, process_payment, reserve_inventory
+from tests.helpers import Handle, new_worker, read_events, start, steps, wait_for_event
+from workflow import APPROVAL_TIMEOUT, ATTEMPT_TIMEOUT, OrderFulfillment
 
-FULFILLED = "Order order-1 fulfilled: authorized $39.98, approved, "
-FULFILLED += "reserved 2 x Temporal mug, delivered."
-# Expected result or failure, and completed steps: cases in the format of run_order()
+Action = Callable[[Handle, WorkflowEnvironment], Awaitable[None]]
+
+
+async def approve(order: Handle, _: WorkflowEnvironment) -> None:
+    await order.signal(OrderFulfillment.approve_order)
+
+
+async def cancel(order: Handle, _: WorkflowEnvironment) -> None:
+    await order.cancel()
+    if activity.in_activity():  # Let the workflow handle it before the activity ends.
+        requested = "WORKFLOW_EXECUTION_CANCEL_REQUESTED"
+        await wait_for_event(order, "WORKFLOW_TASK_COMPLETED", after=requested)
+
+
+async def decline(_: Handle, __: WorkflowEnvironment) -> None:
+    raise ApplicationError("expired", type="CreditCardExpired", non_retryable=True)
+
+
+async def fail(_: Handle, __: WorkflowEnvironment) -> None:
+    """Fail three attempts."""
+    if activity.info().attempt <= 3:
+        raise ConnectionError("API is down")
+
+
+async def time_out(_: Handle, server: WorkflowEnvironment) -> None:
+    """Let one attempt time out."""
+    if activity.info().attempt == 1:
+        await server.sleep(ATTEMPT_TIMEOUT)
+
+
+ALL = [process_payment, reserve_inventory, deliver_order]
+FULFILLED = (
+    "Order order-1 fulfilled: authorized $39.98, approved, reserved 2 x Temporal mug, delivered."
+)
+EXPIRED = "OrderExpired: order expired"
+DECLINED = "CreditCardExpired: expired"
+CANCELED = "canceled"
+
+
+@dataclass
+class Case:
+    """How an order ends, the steps that it completes, and the actions at each moment of it."""
+
+    ends: str = FULFILLED
+    completes: Sequence[Callable[..., str]] = field(default_factory=lambda: ALL)
+    before: Sequence[Action] = ()  # before a worker runs
+    during: Mapping[Callable[..., str], Sequence[Action]] = field(default_factory=dict)
+    waiting: Sequence[Action] = ()  # while the order waits for its approval
+    downtime: Sequence[Action] | None = None  # while no worker runs, after the approval timeout
+
+
 CASES = {
-    ("OrderExpired: order expired", 1): [
-        "wait: nothing",
-        "downtime: nothing",
-        "process_payment: fail",
-    ],
-    ("CreditCardExpired: expired", 0): ["process_payment: decline"],
-    (FULFILLED, len(STEPS)): [
-        "start: approve; reserve_inventory: approve; deliver_order: approve",
-        "process_payment: approve",
-        "wait: approve; reserve_inventory: fail",
-        "wait: approve; deliver_order: cancel",
-        "start: approve; deliver_order: fail, cancel",
-        "downtime: approve; reserve_inventory: fail; deliver_order: cancel",
-    ],
-    ("canceled", 0): ["start: cancel", "process_payment: cancel"],
-    ("canceled", 1): [
-        "wait: cancel",
-        "wait: approve; reserve_inventory: cancel",
-        "downtime: cancel",
-        "downtime: approve, cancel",
-    ],
+    "approved while it waits": Case(waiting=[approve]),
+    "approved twice before it starts": Case(before=[approve, approve]),
+    "approved during the payment": Case(during={process_payment: [approve]}),
+    "approved after the timeout, in a downtime": Case(downtime=[approve]),
+    "inventory is down": Case(before=[approve], during={reserve_inventory: [fail]}),
+    "payment is declined": Case(DECLINED, [], during={process_payment: [decline]}),
+    "not approved": Case(EXPIRED, [process_payment]),
+    "not approved, in a downtime": Case(EXPIRED, [process_payment], downtime=[]),
+    "canceled before it starts": Case(CANCELED, [], before=[cancel]),
+    "canceled during the payment": Case(CANCELED, [], during={process_payment: [cancel]}),
+    "canceled while it waits": Case(CANCELED, [process_payment], waiting=[cancel]),
+    "canceled in a downtime": Case(CANCELED, [process_payment], downtime=[approve, cancel]),
+    "canceled during the reservation": Case(
+        CANCELED, [process_payment], before=[approve], during={reserve_inventory: [cancel]}
+    ),
+    # From its delivery on, an order can't be canceled.
+    "canceled in delivery": Case(before=[approve], during={deliver_order: [cancel]}),
+    "canceled in failing delivery": Case(before=[approve], during={deliver_order: [cancel, fail]}),
+    "canceled in slow delivery": Case(before=[approve], during={deliver_order: [cancel, time_out]}),
 }
 
 
-async def test_approved_order_is_fulfilled(server: WorkflowEnvironment) -> None:
-    async with new_worker(server.client):
-        handle = await start(server.client)
-        await handle.signal(OrderFulfillment.approve_order)
-        assert await result_of(handle) == FULFILLED
+async def run(case: Case, order: Handle, server: WorkflowEnvironment) -> str:
+    """Run an order through a case. Return its result, or how it failed."""
+
+    async def act(actions: Sequence[Action]) -> None:
+        for action in actions:
+            await action(order, server)
+
+    async def act_during(name: str) -> None:
+        for step, actions in case.during.items():
+            if step.__name__ == name:
+                await act(actions)
+
+    await act(case.before)
+    if case.downtime is not None:
+        async with new_worker(server.client, act_during):
+            await wait_for_event(order, "TIMER_STARTED approval")
+        await server.sleep(APPROVAL_TIMEOUT)
+        await wait_for_event(order, "TIMER_FIRED approval")
+        await act(case.downtime)
+    async with new_worker(server.client, act_during):
+        if case.waiting:
+            await wait_for_event(order, "TIMER_STARTED approval")
+            await act(case.waiting)
+        try:
+            return await order.result()
+        except WorkflowFailureError as failure:
+            cause = failure.cause.__cause__ or failure.cause
+            return CANCELED if isinstance(cause, CancelledError) else str(cause)
 
 
-@pytest.mark.parametrize(
-    ("case", "ending", "completed"),
-    [(case, *expected) for expected, cases in CASES.items() for case in cases],
-)
-async def test_outcome(server: WorkflowEnvironment, case: str, ending: str, completed: int) -> None:
-    handle, ended = await run_order(server, "order-1", case)
-    history = await read_history(handle)
-    assert (ended, len(history.activities())) == (ending, completed)
-    for state in ("SCHEDULED", "COMPLETED"):
-        assert history.activities(state) == STEPS[: len(history.activities(state))]
-    if len(history.activities("SCHEDULED")) > STEPS.index("reserve_inventory"):
-        reserved = history.events.index("ACTIVITY_TASK_SCHEDULED reserve_inventory")
-        assert history.events.index("WORKFLOW_EXECUTION_SIGNALED") < reserved
-
-
-async def current_details(handle: Handle) -> str:
-    query = "__temporal_workflow_metadata"
-    metadata: WorkflowMetadata = await handle.query(query, result_type=WorkflowMetadata)
-    return metadata.current_details
-
-
-async def test_order_waits_for_30_seconds_and_says_so(
-    server: WorkflowEnvironment, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    hour = (await server.get_current_time()).hour
-    await server.sleep(timedelta(hours=(14 - hour) % 24))  # afternoon, to catch a 12-hour format
-    async with new_worker(server.client):
-        handle = await start(server.client)
-        await wait_for_event(handle, "TIMER_STARTED")
-        paid = (await read_history(handle)).times["ACTIVITY_TASK_COMPLETED process_payment"]
-        wait = "waits up to 30 s for the signal approve_order"
-        text = f"The order {wait}, until {{:%Y-%m-%d %H:%M:%S}} UTC"
-        deadlines = [datetime.fromtimestamp(paid + seconds, UTC) for seconds in range(30, 35)]
-        assert await current_details(handle) in map(text.format, deadlines)
-        assert wait in caplog.text
-        with pytest.raises(WorkflowFailureError):
-            await result_of(handle)
-        assert await current_details(handle) == ""
-    assert 30 <= (await read_history(handle)).times["TIMER_FIRED"] - paid < 35
-
-
-async def test_activity_timeouts_and_retry_policy(server: WorkflowEnvironment) -> None:
-    for step in await scheduled_activities(server.client):
-        name = step.activity_type.name
-        policy = RetryPolicy.from_proto(step.retry_policy)
-        assert policy == RetryPolicy(maximum_interval=timedelta(seconds=10)), name
-        assert step.start_to_close_timeout.ToTimedelta() == timedelta(seconds=5), name
-        # Without a limit, this server records the workflow's timeout.
-        for limit in (step.schedule_to_close_timeout, step.schedule_to_start_timeout):
-            assert limit.ToSeconds() >= 100_000, f"{name} is limited to {limit}"
-        assert step.heartbeat_timeout.ToSeconds() == 0, f"{name} sends no heartbeat"
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+async def test_order(case: Case, server: WorkflowEnvironment) -> None:
+    order = await start(server.client)
+    assert await run(case, order, server) == case.ends
+    events = await read_events(order)
+    assert steps(events, "COMPLETED") == [step.__name__ for step in case.completes]
+    if f"ACTIVITY_TASK_SCHEDULED {reserve_inventory.__name__}" in events:
+        reserved = events.index(f"ACTIVITY_TASK_SCHEDULED {reserve_inventory.__name__}")
+        assert "WORKFLOW_EXECUTION_SIGNALED" in events[:reserved], "reserved without an approval"

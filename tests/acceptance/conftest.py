@@ -1,24 +1,34 @@
 """A copy of the sample, with a dev server for each test."""
 
+import os
 import random
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.helpers import Sample, clean_environment, copy_sample
+from tests.acceptance.helpers import Sample, copy_sample
+
+
+def free_port() -> int:
+    """Return a port below the ephemeral ones: another program could take one of those."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with suppress(OSError), socket.create_server(("localhost", port)):
+            return port
+    raise AssertionError("none of 100 ports is free")
 
 
 @pytest.fixture
 async def own_server(tmp_path: Path) -> AsyncIterator[Sample]:
-    """A copy of the sample whose server isn't started yet."""
-    # Below the ephemeral ports: another program could take one of those.
-    for port in random.sample(range(20_000, 30_000), 100):
-        with suppress(OSError), socket.create_server(("localhost", port)):
-            break  # It is free.
-    environment = clean_environment(TEMPORAL_ADDRESS=f"localhost:{port}")
+    """A copy of the sample, in the environment of a user, whose server isn't started yet."""
+    dropped = ("TEMPORAL_", "PYTHON", "PYTEST", "VIRTUAL_ENV", "UV_PROJECT", "FORCE_COLOR")
+    environment = {key: os.environ[key] for key in os.environ if not key.startswith(dropped)}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment["TEMPORAL_CONFIG_FILE"] = os.devnull
+    environment["TEMPORAL_ADDRESS"] = f"localhost:{free_port()}"
     sample = Sample(copy_sample(tmp_path / "sample"), environment)
     yield sample
     await sample.stop()

@@ -1,43 +1,29 @@
-"""Prints the table of "Performance" in the README: ``uv run python -m tests.tools.benchmark``.
+"""Measures one worker on this machine: ``uv run python -m tests.tools.benchmark``, on Linux only.
 
-Runs orders without simulated latency, approved as soon as they wait. Linux only, two minutes.
+Runs orders without simulated latency, approved as soon as they wait, beside a dev server.
 """
 
 import asyncio
 import os
-import re
 import sys
 import tempfile
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
-from statistics import median
 
 from temporalio.testing import WorkflowEnvironment
 
+from shared import run
 from tests.acceptance.helpers import assign, copy_sample
-from tests.helpers import start, start_dev_server
+from tests.helpers import find_program, start
+from workflow import OrderFulfillment
 
 SECONDS = 38  # for each row
-HEADER = "| Orders in flight | Orders per second | Median latency | CPU per order | Peak memory |"
 
 
-async def run_order(server: WorkflowEnvironment, order_id: str) -> float:
-    begin = time.perf_counter()
-    handle = await start(server.client, order_id)
-    async for event in handle.fetch_history_events(wait_new_event=True):
-        if event.HasField("timer_started_event_attributes"):
-            break
-    await handle.signal("approve_order")
-    await handle.result()
-    return time.perf_counter() - begin
-
-
-def cpu_and_memory(pid: int) -> tuple[float, float]:  # in milliseconds and MiB
+def cpu_milliseconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    peak = re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0]
-    return 1000 * ticks / os.sysconf("SC_CLK_TCK"), int(peak) / 1024
+    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def measure(server: WorkflowEnvironment, folder: Path, in_flight: int) -> str:
@@ -47,31 +33,39 @@ async def measure(server: WorkflowEnvironment, folder: Path, in_flight: int) -> 
     )
     assert worker.stdout
     assert await worker.stdout.readline(), "the worker didn't start"
-    cpu_before, _ = cpu_and_memory(worker.pid)
-    begin, latencies = time.perf_counter(), list[float]()
+    cpu, begin, orders = cpu_milliseconds(worker.pid), time.perf_counter(), 0
 
-    async def customer(number: int) -> None:
+    async def customer() -> None:
+        nonlocal orders
         while time.perf_counter() < begin + SECONDS:
-            latencies.append(await run_order(server, f"{in_flight}-{number}-{len(latencies)}"))
+            orders += 1
+            order = await start(server.client, f"{in_flight}-{orders}")
+            async for event in order.fetch_history_events(wait_new_event=True):
+                if event.HasField("timer_started_event_attributes"):
+                    break
+            await order.signal(OrderFulfillment.approve_order)
+            await order.result()
 
-    await asyncio.gather(*[customer(number) for number in range(in_flight)])
-    cpu, memory = cpu_and_memory(worker.pid)
-    rate = len(latencies) / (time.perf_counter() - begin)
-    each, latency = (cpu - cpu_before) / len(latencies), median(latencies)
+    await asyncio.gather(*[customer() for _ in range(in_flight)])
+    rate = orders / (time.perf_counter() - begin)
+    each = (cpu_milliseconds(worker.pid) - cpu) / orders
     worker.terminate()
     await worker.wait()
-    return f"| {in_flight} | {rate:.0f} | {latency:.1f} s | {each:.0f} ms | {memory:.0f} MiB |"
+    return f"| {in_flight} | {rate:.0f} | {each:.0f} ms |"
 
 
 async def main() -> None:
+    print(f"This takes two minutes: {SECONDS} seconds for each row.\n", flush=True)
     with tempfile.TemporaryDirectory() as parent:
         folder = copy_sample(Path(parent) / "sample")
         assign(folder / "activities.py", "SIMULATED_LATENCY_SECONDS", "0")
-        async with await start_dev_server() as server:
+        path = find_program("temporal")
+        async with await WorkflowEnvironment.start_local(dev_server_existing_path=path) as server:
+            print("| Orders in flight | Orders per second | CPU per order |")
+            print("| --- | --- | --- |", flush=True)
             for in_flight in (1, 20, 200):
-                row = await measure(server, folder, in_flight)
-                print(f"{HEADER}\n{'| --- ' * 5}|\n{row}" if in_flight == 1 else row, flush=True)
+                print(await measure(server, folder, in_flight), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main())
