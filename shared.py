@@ -48,13 +48,13 @@ async def connect(**options: Unpack[ClientConnectConfig]) -> Client:
         if any(text in problem for text in lasting) or time.monotonic() > deadline:
             raise SystemExit(problem)
         if not waiting:
-            print(f"{problem} Start it within 30 s, or correct TEMPORAL_ADDRESS.", file=sys.stderr)
+            print(f"{problem} Start the server within 30 s.", file=sys.stderr)
         waiting = True
         await asyncio.sleep(0.5)
 
 
 def run(main: Coroutine[None, None, None]) -> None:
-    """Run a script, and exit as Python does. The status is 130 after Ctrl-C, 1 after an error."""
+    """Run a script and exit: with 130 after Ctrl-C, else as Python does, but without atexit."""
     status: int | str | None = None
     try:
         asyncio.run(main)

@@ -17,9 +17,9 @@ from workflow import ATTEMPT_TIMEOUT, OrderFulfillment
 
 async def main() -> None:
     """Run until Ctrl-C or SIGTERM, then let running activities finish their attempt."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends connect(), like Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until connected, like Ctrl-C
     client = await connect()
-    request = DescribeNamespaceRequest(namespace=client.namespace)  # fails if it doesn't exist
+    request = DescribeNamespaceRequest(namespace=client.namespace)  # fails without the namespace
     await client.workflow_service.describe_namespace(request, retry=True)
     loop, terminated = asyncio.get_running_loop(), asyncio.Event()
     signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(terminated.set))
@@ -50,7 +50,7 @@ class OneLineFormatter(logging.Formatter):
         if record.exc_info and (error := record.exc_info[1]):
             words[-1] += f": {type(error).__name__}: {error}"
         line = " ".join([self.formatTime(record, self.datefmt), *filter(None, words)])
-        return line if line.isprintable() else repr(line)  # An order can't control the terminal.
+        return line if line.isprintable() else repr(line)  # Escape control characters.
 
 
 if __name__ == "__main__":
@@ -59,7 +59,7 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     activity.logger.activity_info_on_message = False
     workflow.logger.workflow_info_on_message = False
-    # Log warnings of the SDK's core, too, but hide what is logged twice, with a Python traceback.
+    # Log the SDK core's warnings, too, except those that repeat an error with its traceback.
     core = logging.getLogger("temporalio.core")
     core.addFilter(lambda record: 'stack_trace: "  File' not in record.getMessage())
     handler.addFilter(lambda record: record.msg != "Worker failed, shutting down")

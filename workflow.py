@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from shared import Order
 
 APPROVAL_TIMEOUT = timedelta(seconds=30)
-ATTEMPT_TIMEOUT = timedelta(seconds=5)  # An attempt that crashed is retried when this is over.
+ATTEMPT_TIMEOUT = timedelta(seconds=5)  # After a crash, the retry starts when this is over.
 RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=10))  # for the demo; default: 100 s
 
 
@@ -30,7 +30,7 @@ class OrderFulfillment:
 
     @workflow.run
     async def run(self, order: Order) -> str:
-        """Return what was done. Fails with ``OrderExpired``, or if the payment is declined."""
+        """Return a summary. The order fails if it expires or its payment is declined."""
         # Scenario "workflow change": uncomment the next line while an order waits.
         # await workflow.sleep(1)
         payment = await workflow.execute_activity(
@@ -44,7 +44,7 @@ class OrderFulfillment:
                 lambda: self._approved, timeout=APPROVAL_TIMEOUT, timeout_summary="human approval"
             )
         except TimeoutError:
-            # Today's SDK handles a signal before a timeout. A later one may handle both together.
+            # SDK 1.35 handles a signal before a timeout. A later SDK may handle both together.
             if not self._approved:
                 raise ApplicationError("order expired", type="OrderExpired") from None
         reservation = await workflow.execute_activity(

@@ -1,7 +1,6 @@
 """The server that the tests run on, and an environment without the developer's settings."""
 
 import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
@@ -14,8 +13,6 @@ from tests.helpers import find_program
 @pytest.fixture(scope="session", autouse=True)
 def _environment() -> Iterator[None]:
     """Ignore the developer's Temporal settings, except TEMPORAL_DEBUG for breakpoints."""
-    # A background job ignores Ctrl-C, and programs that it starts inherit that.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
             if name.startswith("TEMPORAL_") and name != "TEMPORAL_DEBUG":

@@ -1,4 +1,4 @@
-"""An order, a worker with a stub for its activities, and what its event history says."""
+"""A sample order, a worker with stubbed activities, and helpers to read the event history."""
 
 import asyncio
 import os
@@ -40,9 +40,10 @@ def find_program(name: str) -> str | None:
 
 
 def new_order(**changes: object) -> Order:
-    """Return an order that can be fulfilled, except for the changes."""
-    fields: dict[str, Any] = {"order_id": "order-1", "item": "Temporal mug", "quantity": 2}
-    return Order(**{**fields, "price": "19.99", "cc_expiry": "12/99", **changes})
+    """Return a valid order with the given fields changed."""
+    item = {"item": "Temporal mug", "quantity": 2, "price": "19.99"}
+    fields: dict[str, Any] = {"order_id": "order-1", **item, "cc_expiry": "12/99", **changes}
+    return Order(**fields)
 
 
 def new_worker(client: Client, act: Callable[[str], Awaitable[None]] | None = None) -> Worker:
@@ -74,7 +75,7 @@ def new_worker(client: Client, act: Callable[[str], Awaitable[None]] | None = No
 
 
 async def start(client: Client, order_id: str = "order-1", seconds: float = 20) -> Handle:
-    """Start an order that times out after APPROVAL_TIMEOUT plus some seconds."""
+    """Start an order. If it is stuck for some seconds besides APPROVAL_TIMEOUT, it times out."""
     return await client.start_workflow(
         OrderFulfillment.run,
         new_order(order_id=order_id),
@@ -100,14 +101,15 @@ async def read_events(order: Handle) -> list[str]:
         if name == "TIMER_STARTED":
             is_approval = attributes.start_to_fire_timeout.ToTimedelta() == APPROVAL_TIMEOUT
             subjects[event.event_id] = "approval" if is_approval else "other"
-        started = getattr(attributes, "started_event_id", event.event_id)
-        subject = subjects.get(getattr(attributes, "scheduled_event_id", started))
+        # An event refers to the first one of its activity or timer, or is the first one.
+        timer = getattr(attributes, "started_event_id", event.event_id)
+        subject = subjects.get(getattr(attributes, "scheduled_event_id", timer))
         events.append(f"{name} {subject}" if subject else name)
     return events
 
 
 def steps(events: list[str], state: str) -> list[str]:
-    """Return the activities that were SCHEDULED, STARTED or COMPLETED, in order."""
+    """Return the activities that have an event of this state, such as STARTED, in order."""
     prefix = f"ACTIVITY_TASK_{state} "
     return [name.removeprefix(prefix) for name in events if name.startswith(prefix)]
 
@@ -120,5 +122,5 @@ async def wait_for_event(order: Handle, name: str, after: str = FIRST, seconds: 
         if after in events and name in events[events.index(after) :]:
             return
         late = time.monotonic() > deadline or CLOSED.intersection(events)
-        assert not late, f"{order.id} has no {name} after {events[-3:]}"
+        assert not late, f"{order.id} has no {name} after {after}: {events[-3:]}"
         await asyncio.sleep(0.05)

@@ -20,11 +20,10 @@ from temporalio.worker import Replayer
 from tests.helpers import RESULTS
 from workflow import OrderFulfillment
 
-HISTORIES = {path.stem: path for path in (Path(__file__).parent / "histories").glob("*.json")}
-
-
-def read(name: str) -> WorkflowHistory:
-    return WorkflowHistory.from_json(name, HISTORIES[name].read_text())
+HISTORIES = {
+    path.stem: WorkflowHistory.from_json(path.stem, path.read_text())
+    for path in sorted(Path(__file__).parent.glob("histories/*.json"))
+}
 
 
 def prefixes(history: WorkflowHistory) -> Iterator[WorkflowHistory]:
@@ -35,10 +34,10 @@ def prefixes(history: WorkflowHistory) -> Iterator[WorkflowHistory]:
     yield history
 
 
-@pytest.mark.parametrize("name", sorted(HISTORIES))
+@pytest.mark.parametrize("name", HISTORIES)
 async def test_history_replays(name: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    for history in prefixes(read(name)):
+    for history in prefixes(HISTORIES[name]):
         await Replayer(workflows=[OrderFulfillment]).replay_workflow(history)
         # If the task after the last event fails, the SDK doesn't raise an error but logs it.
         assert not caplog.messages, f"after event {len(history.events)}"
@@ -46,8 +45,7 @@ async def test_history_replays(name: str, caplog: pytest.LogCaptureFixture) -> N
 
 @pytest.mark.parametrize("step", RESULTS)
 def test_step_is_in_a_history(step: str) -> None:
-    events = [event for name in HISTORIES for event in read(name).events]
-    recorded = {
-        event.activity_task_scheduled_event_attributes.activity_type.name for event in events
-    }
+    events = [event for history in HISTORIES.values() for event in history.events]
+    scheduled = [event.activity_task_scheduled_event_attributes for event in events]
+    recorded = {attributes.activity_type.name for attributes in scheduled}
     assert step in recorded, f"add the history of an order with {step}"

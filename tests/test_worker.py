@@ -39,7 +39,7 @@ async def config(address: str, monkeypatch: pytest.MonkeyPatch) -> WorkerConfig:
             warnings.filterwarnings("error", message=".*max_workers")
             async with asyncio.timeout(20):
                 await worker.main()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # what SIGTERM raises until the worker runs
         pytest.fail("SIGTERM doesn't let the worker finish its activities")
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -48,6 +48,7 @@ async def config(address: str, monkeypatch: pytest.MonkeyPatch) -> WorkerConfig:
 
 async def test_worker_runs_each_activity_of_the_workflow(config: WorkerConfig) -> None:
     assert {step.__name__ for step in config["activities"]} == set(RESULTS)
+    assert config["workflows"] == [OrderFulfillment]
     assert config["task_queue"] == TASK_QUEUE
 
 
@@ -74,14 +75,13 @@ async def test_activity_timeouts_and_retry_policy(
         # Without a limit, this server records the workflow's timeout.
         for limit in (activity.schedule_to_close_timeout, activity.schedule_to_start_timeout):
             assert limit.ToSeconds() >= 100_000, f"{name} is limited to {limit}"
-        assert activity.heartbeat_timeout.ToSeconds() == 0, f"{name} sends no heartbeat"
+        assert activity.heartbeat_timeout.ToSeconds() == 0, f"{name} has a heartbeat timeout"
 
 
 def test_log_line_is_printable_and_the_record_is_unchanged() -> None:
-    error = ConnectionError("down\n")
     order = {"workflow_id": "order-1", "activity_type": "deliver_order", "attempt": 2}
-    fields = {"msg": "\x1b[31m ü", "temporal_activity": order, "created": 0}
-    record = logging.makeLogRecord({**fields, "exc_info": (ConnectionError, error, None)})
+    record = logging.makeLogRecord({"msg": "\x1b[31m ü", "temporal_activity": order, "created": 0})
+    record.exc_info = ConnectionError, ConnectionError("down\n"), None
     before = {**vars(record)}
     line = worker.OneLineFormatter(datefmt="%Y").format(record)
     assert line == r"'1970 order-1 deliver_order attempt 2 \x1b[31m ü: ConnectionError: down\n'"

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -11,6 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.helpers import Sample, copy_sample
+
+# A background job ignores Ctrl-C and Ctrl-\, and so do the programs that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def free_port() -> int:

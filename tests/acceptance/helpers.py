@@ -44,7 +44,7 @@ class Program:
         return (self.logs / "stderr").read_text()
 
     async def prints(self, pattern: str, times: int = 1, seconds: float = 60) -> re.Match[str]:
-        """Wait for the given number of matches in the output. Return the last."""
+        """Wait for a number of matches in the output. Return the match with that number."""
         deadline = time.monotonic() + seconds
         while True:
             late = self.process.returncode is not None or time.monotonic() > deadline
@@ -92,11 +92,9 @@ class Sample:
         return await self.start(sys.executable, name, **settings)
 
     async def shell(self, command: str, workflow_id: str = "") -> Program:
-        """Start a command of the README in bash."""
         return await self.start("bash", "-c", command.replace("WORKFLOW_ID", workflow_id))
 
     async def run(self, command: str, workflow_id: str = "") -> str:
-        """Run a command to its end, and return its output."""
         program = await self.shell(command, workflow_id)
         assert await program.exits(120) == 0, program.stderr
         return program.stdout

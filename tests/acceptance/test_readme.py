@@ -1,5 +1,6 @@
 """The README contains what the other tests use, and its commands run on a clean copy."""
 
+import base64
 import html
 import re
 import shutil
@@ -58,6 +59,8 @@ async def test_commands_print_what_the_readme_shows(own_server: Sample) -> None:
     assert normal(starter.stdout) == normal(readme.STARTED + readme.FULFILLED)
     assert "fulfilled" in await own_server.run(readme.RESULT, workflow_id)
     await own_server.run(readme.SAVE, workflow_id)
+    history = (own_server.folder / "tests/histories/NAME.json").read_text()
+    assert base64.b64encode(b'"human approval"').decode() in history, "not in the Timeline"
     assert "1 passed" in await own_server.run(f"{readme.REPLAY} -k NAME")
     for program in own_server.programs:
         await program.stop(signal.SIGINT)

@@ -9,25 +9,20 @@ from tests.acceptance import readme
 from tests.acceptance.helpers import AUTHORIZING, ROOT, Sample, normal
 from tests.helpers import RESULTS, read_events, steps, wait_for_event
 
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # A background job would ignore Ctrl-\.
 
-
-async def test_human_in_the_loop(sample: Sample) -> None:
+async def test_human_in_the_loop_and_approve_or_expire_order(sample: Sample) -> None:
     worker = await sample.worker()
     starter, workflow_id = await sample.waiting_order()
+    expiring, expiring_id = await sample.waiting_order()
     await worker.stop(signal.SIGINT)
     await sample.approve(workflow_id)
     worker = await sample.worker()
-    await worker.prints("reserve_inventory reserving", seconds=3)
+    await worker.prints(f"{workflow_id} reserve_inventory reserving", seconds=3)
     assert await starter.exits() == 0
 
-
-async def test_approve_or_expire_order(sample: Sample) -> None:
-    await sample.worker()
-    starter, workflow_id = await sample.starter()
-    assert await starter.exits() == 1
-    assert starter.stderr == f"Order {workflow_id} {readme.EXPIRED}\n"
-    order = await sample.order(workflow_id).describe()
+    assert await expiring.exits() == 1
+    assert expiring.stderr == f"Order {expiring_id} {readme.EXPIRED}\n"
+    order = await sample.order(expiring_id).describe()
     assert order.close_time
     assert 31 <= (order.close_time - order.start_time).total_seconds() < 36
 

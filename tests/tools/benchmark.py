@@ -61,8 +61,9 @@ async def main() -> None:
         assign(folder / "activities.py", "SIMULATED_LATENCY_SECONDS", "0")
         path = find_program("temporal")
         async with await WorkflowEnvironment.start_local(dev_server_existing_path=path) as server:
-            print("| Orders in flight | Orders per second | CPU per order |")
-            print("| --- | --- | --- |", flush=True)
+            print(
+                "| In flight | Orders per second | CPU per order |\n| --- | --- | --- |", flush=True
+            )
             for in_flight in (1, 20, 200):
                 print(await measure(server, folder, in_flight), flush=True)
 
