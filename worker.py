@@ -56,13 +56,13 @@ class OneLineFormatter(logging.Formatter):
 if __name__ == "__main__":
     handler = logging.StreamHandler()
     handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.addFilter(lambda record: record.msg != "Worker failed, shutting down")  # run() shows it
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     activity.logger.activity_info_on_message = False
     workflow.logger.workflow_info_on_message = False
     # Log the SDK core's warnings, too, except those that repeat an error with its traceback.
     core = logging.getLogger("temporalio.core")
     core.addFilter(lambda record: 'stack_trace: "  File' not in record.getMessage())
-    handler.addFilter(lambda record: record.msg != "Worker failed, shutting down")
     logs = LoggingConfig("warn", LogForwardingConfig(core))
     Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=logs)))
     run(main())
