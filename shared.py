@@ -58,7 +58,7 @@ def run(main: Coroutine[None, None, None]) -> None:
     status: int | str | None = None
     try:
         asyncio.run(main)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):  # the latter after a second Ctrl-C
         status = 130
     except SystemExit as end:
         status = end.code
