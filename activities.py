@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from shared import Order
 
-# Replace each sleep with your own call. Give the call a timeout shorter than ATTEMPT_TIMEOUT:
+# Replace each sleep with your own call. Give the call a total timeout below ATTEMPT_TIMEOUT:
 # otherwise, a slow call overlaps its own retry and occupies a thread.
 SIMULATED_LATENCY_SECONDS = 1.0
 

@@ -53,7 +53,7 @@ class OrderFulfillment:
         handle = workflow.start_activity(
             deliver_order, order, start_to_close_timeout=ATTEMPT_TIMEOUT, retry_policy=RETRIES
         )
-        # From here on, the order can't be canceled: the carrier may already have it.
+        # Wait for it even if the order is canceled: the carrier may already have the items.
         try:
             delivery = await asyncio.shield(handle)
         except asyncio.CancelledError:

@@ -57,9 +57,9 @@ def new_worker(client: Client, act: Callable[[str], Awaitable[None]] | None = No
         name, order = activity.info().activity_type, new_order(order_id=activity.info().workflow_id)
         if name not in RESULTS:
             raise ApplicationError(f"add {name} to RESULTS in helpers.py", non_retryable=True)
-        expected = activity.payload_converter().to_payloads([order])
-        if [argument.payload for argument in arguments] != expected:
-            raise ApplicationError(f"{name} got a wrong argument", non_retryable=True)
+        got = [argument.payload for argument in arguments]
+        if got != (expected := activity.payload_converter().to_payloads([order])):
+            raise ApplicationError(f"{name} got {got}, not {expected}", non_retryable=True)
         if act:
             await act(name)
         return RESULTS[name]

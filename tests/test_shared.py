@@ -1,11 +1,12 @@
-"""How the scripts connect to a server."""
+"""How the scripts connect to a server, and how they exit."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 
-from shared import connect
+from shared import connect, run
 
 
 async def test_profile_is_used_despite_unknown_keys(
@@ -53,3 +54,15 @@ async def test_rejected_key_is_reported_immediately(
         with pytest.raises(SystemExit, match=f"^Can't connect to Temporal at .*{name}"):
             async with asyncio.timeout(10):
                 await connect()
+
+
+def test_script_that_fails_exits_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def main() -> None:
+        raise SystemExit("message")
+
+    statuses: list[int] = []
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    run(main())
+    assert (statuses, capsys.readouterr().err) == ([1], "message\n")

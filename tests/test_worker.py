@@ -46,10 +46,12 @@ async def config(address: str, monkeypatch: pytest.MonkeyPatch) -> WorkerConfig:
     return configs[0]
 
 
-async def test_worker_runs_each_activity_of_the_workflow(config: WorkerConfig) -> None:
+async def test_worker_runs_each_activity_of_the_workflow(
+    config: WorkerConfig, server: WorkflowEnvironment
+) -> None:
     assert {step.__name__ for step in config["activities"]} == set(RESULTS)
-    assert config["workflows"] == [OrderFulfillment]
-    assert config["task_queue"] == TASK_QUEUE
+    assert (config["workflows"], config["task_queue"]) == ([OrderFulfillment], TASK_QUEUE)
+    assert config["client"].data_converter == server.client.data_converter
 
 
 async def scheduled(client: Client) -> list[ActivityTaskScheduledEventAttributes]:

@@ -9,7 +9,7 @@ from tests.acceptance.helpers import AUTHORIZING, Sample
 from tests.helpers import read_events, steps
 
 
-async def test_starter_ends_quietly_and_its_order_continues(sample: Sample) -> None:
+async def test_starter_ends_quietly_or_says_that_its_order_was_canceled(sample: Sample) -> None:
     sample.set_latency(0.2)
     worker = await sample.worker()
     piped = await sample.shell(f"{sys.executable} starter.py | head -1")
@@ -21,6 +21,10 @@ async def test_starter_ends_quietly_and_its_order_continues(sample: Sample) -> N
     assert (await starter.stop(signal.SIGINT), starter.stderr) == (130, "")
     await sample.approve(workflow_id)
     await worker.prints(f"{workflow_id} deliver_order delivering")
+    starter, workflow_id = await sample.waiting_order()
+    await sample.run("temporal workflow cancel --workflow-id WORKFLOW_ID", workflow_id)
+    assert await starter.exits() == 1
+    assert starter.stderr == f"Order {workflow_id} CANCELED: Workflow cancelled\n"
 
 
 async def test_graceful_shutdown_and_second_ctrl_c(sample: Sample) -> None:
