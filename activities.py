@@ -26,8 +26,8 @@ def process_payment(order: Order) -> str:
     ):
         if not is_met:
             raise ApplicationError(requirement, type="InvalidOrder", non_retryable=True)
-    # A month ends last at UTC-12. Compare with the scheduled time, not the current time: a retry
-    # must not decline a card that an earlier attempt may have authorized.
+    # A card is valid until its month ends at UTC-12. Use the scheduled time, not the current one:
+    # a retry must not decline a card that an earlier attempt may have authorized.
     month, year = order.cc_expiry.split("/")
     if f"20{year}-{month}" < f"{activity.info().scheduled_time - timedelta(hours=12):%Y-%m}":
         raise ApplicationError("credit card expired", type="CreditCardExpired", non_retryable=True)

@@ -34,7 +34,7 @@ async def connect(**options: Unpack[ClientConnectConfig]) -> Client:
     try:
         config = ClientConfig.load_client_connect_config()
     except (RuntimeError, ValueError, OSError) as error:
-        raise SystemExit(f"Temporal settings: {' '.join(str(error).split())}") from None
+        raise SystemExit(f"Invalid Temporal settings: {' '.join(str(error).split())}") from None
     settings: ClientConnectConfig = {"target_host": "localhost:7233", **config, **options}
     settings.setdefault("connect_timeout", timedelta(seconds=5))
     waiting, deadline = False, time.monotonic() + 30
@@ -54,7 +54,7 @@ async def connect(**options: Unpack[ClientConnectConfig]) -> Client:
 
 
 def run(main: Coroutine[None, None, None]) -> None:
-    """Run a script and exit: with 130 after Ctrl-C, else as Python does, but without atexit."""
+    """Run a script and exit as Python does, but 130 on Ctrl-C and one line for RPC errors."""
     status: int | str | None = None
     try:
         asyncio.run(main)

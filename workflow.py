@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from shared import Order
 
 APPROVAL_TIMEOUT = timedelta(seconds=30)
-ATTEMPT_TIMEOUT = timedelta(seconds=5)  # After a crash, the retry starts when this is over.
+ATTEMPT_TIMEOUT = timedelta(seconds=5)  # The server notices a worker crash when it expires.
 RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=10))  # for the demo; default: 100 s
 
 
@@ -44,7 +44,7 @@ class OrderFulfillment:
                 lambda: self._approved, timeout=APPROVAL_TIMEOUT, timeout_summary="human approval"
             )
         except TimeoutError:
-            # SDK 1.35 handles a signal before a timeout. A later SDK may handle both together.
+            # SDK 1.35 handles an approval first. A later SDK may handle both: the approval wins.
             if not self._approved:
                 raise ApplicationError("order expired", type="OrderExpired") from None
         reservation = await workflow.execute_activity(

@@ -1,1 +1,1 @@
-"""Tests to copy with the sample: the activities, the workflow, the worker and the replay."""
+"""Tests to copy with the sample: one file for each module, and one for replay."""

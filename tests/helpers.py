@@ -75,7 +75,7 @@ def new_worker(client: Client, act: Callable[[str], Awaitable[None]] | None = No
 
 
 async def start(client: Client, order_id: str = "order-1", seconds: float = 20) -> Handle:
-    """Start an order. If it is stuck for some seconds besides APPROVAL_TIMEOUT, it times out."""
+    """Start an order with an execution timeout of APPROVAL_TIMEOUT plus ``seconds``."""
     return await client.start_workflow(
         OrderFulfillment.run,
         new_order(order_id=order_id),

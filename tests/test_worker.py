@@ -55,7 +55,7 @@ async def test_worker_runs_each_activity_of_the_workflow(
 
 
 async def scheduled(client: Client) -> list[ActivityTaskScheduledEventAttributes]:
-    """Run an order that is approved, and return its activities with their options."""
+    """Run an approved order. Return its scheduled activities with their options."""
     order = await start(client, seconds=100_000)  # The server caps timeouts at this.
     await order.signal(OrderFulfillment.approve_order)
     async with new_worker(client):

@@ -28,7 +28,7 @@ def free_port() -> int:
 
 @pytest.fixture
 async def own_server(tmp_path: Path) -> AsyncIterator[Sample]:
-    """A copy of the sample, in the environment of a user, whose server isn't started yet."""
+    """A copy of the sample with a user's environment. Its server isn't started yet."""
     dropped = ("TEMPORAL_", "PYTHON", "PYTEST", "VIRTUAL_ENV", "UV_PROJECT", "FORCE_COLOR")
     environment = {key: os.environ[key] for key in os.environ if not key.startswith(dropped)}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"

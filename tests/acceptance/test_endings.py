@@ -9,7 +9,7 @@ from tests.acceptance.helpers import AUTHORIZING, Sample
 from tests.helpers import read_events, steps
 
 
-async def test_starter_ends_quietly_or_says_that_its_order_was_canceled(sample: Sample) -> None:
+async def test_starter_exits_after_closed_pipe_ctrl_c_and_cancellation(sample: Sample) -> None:
     sample.set_latency(0.2)
     worker = await sample.worker()
     piped = await sample.shell(f"{sys.executable} starter.py | head -1")
@@ -62,9 +62,9 @@ async def test_wrong_setting_prints_one_line_immediately(sample: Sample) -> None
     for setting, value, line in (
         ("TEMPORAL_NAMESPACE", "nowhere", "NOT_FOUND: .*nowhere.*\n"),
         ("TEMPORAL_ADDRESS", " localhost:1", "Can't connect to Temporal at  localhost:1: .*\n"),
-        ("TEMPORAL_CONFIG_FILE", "bad.toml", "Temporal settings: .*TOML.*\n"),
-        ("TEMPORAL_TLS_CLIENT_CERT_PATH", "no.pem", "Temporal settings: .*no.pem.*\n"),
-        ("TEMPORAL_PROFILE", "nobody", "Temporal settings: .*nobody.*\n"),
+        ("TEMPORAL_CONFIG_FILE", "bad.toml", "Invalid Temporal settings: .*TOML.*\n"),
+        ("TEMPORAL_TLS_CLIENT_CERT_PATH", "no.pem", "Invalid Temporal settings: .*no.pem.*\n"),
+        ("TEMPORAL_PROFILE", "nobody", "Invalid Temporal settings: .*nobody.*\n"),
     ):
         for name in ("worker.py", "starter.py"):
             script = await sample.script(name, **{setting: value})

@@ -6,7 +6,7 @@ import signal
 import sys
 
 from tests.acceptance import readme
-from tests.acceptance.helpers import AUTHORIZING, ROOT, Sample, normal
+from tests.acceptance.helpers import AUTHORIZING, ROOT, WAITING, Sample, normal
 from tests.helpers import RESULTS, read_events, steps, wait_for_event
 
 
@@ -53,7 +53,7 @@ async def test_api_downtime(sample: Sample) -> None:
 async def test_worker_crash(sample: Sample) -> None:
     workers = [await sample.worker(), await sample.worker()]
     starter, workflow_id = await sample.waiting_order()
-    first, second = sorted(workers, key=lambda worker: AUTHORIZING not in worker.stderr)
+    first, second = sorted(workers, key=lambda worker: WAITING not in worker.stderr)
     assert await first.stop(signal.SIGQUIT) == -signal.SIGQUIT
     await sample.approve(workflow_id)
     await second.prints("reserve_inventory reserving", seconds=11)
