@@ -43,11 +43,10 @@ async def test_rejected_key_is_reported_immediately(
         headers = b"\x88\0\x0ccontent-type\x10application/grpc\0\x0bgrpc-status" + status
         await reader.readexactly(24)  # the preface of the connection
         writer.write(b"\0\0\0\x04\0\0\0\0\0")  # empty settings
-        frame = bytes(9)
-        while frame[3] != 1:  # the headers of the call
-            frame = await reader.readexactly(9)
+        while (frame := await reader.readexactly(9))[3] != 1:  # the headers of the call
             await reader.readexactly(int.from_bytes(frame[:3], "big"))
         writer.write(bytes([0, 0, len(headers), 1, 5]) + frame[5:] + headers)
+        writer.close()
 
     async with await asyncio.start_server(reject, "127.0.0.1", 0) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
