@@ -12,7 +12,7 @@ from tests.helpers import read_events, steps
 async def test_starter_exits_after_closed_pipe_ctrl_c_and_cancellation(sample: Sample) -> None:
     sample.set_latency(0.2)
     worker = await sample.worker()
-    piped = await sample.shell(f"{sys.executable} starter.py | head -1")
+    piped = await sample.shell("python starter.py | head -1")
     started = await piped.prints(r"Started workflow (\S+)\n")
     await sample.approve(started[1])
     assert await piped.exits() == 0

@@ -3,7 +3,6 @@
 import re
 import shutil
 import signal
-import sys
 
 from tests.acceptance import readme
 from tests.acceptance.helpers import AUTHORIZING, ROOT, WAITING, Sample, normal
@@ -64,7 +63,7 @@ async def test_worker_crash(sample: Sample) -> None:
 
 async def test_workflow_change(sample: Sample) -> None:
     shutil.copytree(ROOT / "tests", sample.folder / "tests")
-    replay = readme.REPLAY.replace("uv run", f"{sys.executable} -m")
+    replay = readme.REPLAY.replace("uv run", "python -m")
     worker = await sample.worker()
     starter, workflow_id = await sample.waiting_order()
     await worker.stop(signal.SIGINT)
@@ -90,7 +89,7 @@ async def test_workflow_change(sample: Sample) -> None:
 async def test_bug_in_workflow(sample: Sample) -> None:
     sample.edit(*readme.BUG)
     worker = await sample.worker()
-    starters = await sample.shell(readme.TEN_ORDERS.replace("uv run", sys.executable))
+    starters = await sample.shell(readme.TEN_ORDERS.replace("uv run", "python"))
     await worker.prints(f" Failed activation .*: {readme.BUGGY}\n", times=20)
     for line in worker.stderr.splitlines():
         assert readme.BUGGY in line or AUTHORIZING in line
