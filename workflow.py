@@ -44,7 +44,7 @@ class OrderFulfillment:
                 lambda: self._approved, timeout=APPROVAL_TIMEOUT, timeout_summary="human approval"
             )
         except TimeoutError:
-            # SDK 1.35 never gets here with an approval. A later one may: then the approval wins.
+            # SDK 1.35 never raises this if approved. If a later one does, the approval wins.
             if not self._approved:
                 raise ApplicationError("order expired", type="OrderExpired") from None
         reservation = await workflow.execute_activity(
