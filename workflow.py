@@ -44,7 +44,7 @@ class OrderFulfillment:
                 lambda: self._approved, timeout=APPROVAL_TIMEOUT, timeout_summary="human approval"
             )
         except TimeoutError:
-            # SDK 1.35 never raises this after approval. If a later SDK does, the approval wins.
+            # After downtime, approval and timeout can arrive together. Then the approval wins.
             if not self._approved:
                 raise ApplicationError("order expired", type="OrderExpired") from None
         reservation = await workflow.execute_activity(
