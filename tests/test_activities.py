@@ -21,8 +21,9 @@ def run(step: str, order: Order, scheduled: str = "2030-06-15 12:00:00") -> str:
     """Run an activity as if it was scheduled at a UTC time, for the workflow order-1."""
     time = datetime.fromisoformat(scheduled).replace(tzinfo=UTC)
     environment = ActivityEnvironment()
-    info = dataclasses.replace(environment.info, workflow_id="order-1", scheduled_time=time)
-    environment.info = info
+    environment.info = dataclasses.replace(
+        environment.info, activity_type=step, workflow_id="order-1", scheduled_time=time
+    )
     result: str = environment.run(getattr(activities, step), order)
     return result
 
